@@ -1,0 +1,1 @@
+"""What is on the sky, and one observation of it."""

@@ -1,0 +1,35 @@
+"""``python -m xmm_jax VERB ...`` and ``xmm-jax VERB ...``: hand over to that verb's ``main``."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+VERBS = {
+    "simulate": "draw simulated observations as FITS images",
+    "prepare": "turn simulations or FITS images into records for training",
+    "train": "train a network",
+    "export": "turn a run into a model folder",
+    "enhance": "denoise or super-resolve FITS images",
+    "import_published": "turn published weights (.ckpt, .onnx) into a model folder",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one verb; without one, list them."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    verb = args[0].replace("-", "_") if args else "--help"
+    if verb in VERBS:
+        importlib.import_module(f"xmm_jax.{verb}").main(args[1:])
+        return
+    usage = "usage: xmm-jax VERB [flags]; xmm-jax VERB --help for the flags of one\n\n" + "".join(
+        f"  {name:<17} {text}\n" for name, text in VERBS.items()
+    )
+    if verb in ("--help", "__help", "_h"):
+        sys.stdout.write(usage)
+        return
+    sys.stderr.write(f"xmm-jax: error: no verb {args[0]!r}\n\n{usage}")
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

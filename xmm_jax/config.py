@@ -1,0 +1,317 @@
+"""Every setting of a run: frozen dataclasses, tasks, presets, the command line, JSON in and out.
+
+A *task* fixes what is learned (`TASKS`), a *preset* is a documented experiment (`PRESETS`); every
+other flag overrides one field. The resolved settings are written to ``config.json`` of the run.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from xmm_jax.errors import InputError
+from xmm_jax.flags import parse_flags
+
+# Clip values of the paper (section 2.3): 200 and 50 times the mean background at the boresight,
+# 1.1168e-5 count/s per 4" pixel.
+CLIP_RATE_4ARCSEC = 0.0022336
+CLIP_RATE_2ARCSEC = 0.0005584
+
+TaskName = Literal["sr", "dn"]
+PresetName = Literal["tiny", "paper"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What one task learns; facts, not settings."""
+
+    upscale: int
+    exposure_s: float
+    target_exposure_s: float
+    target_background: bool
+    target_clip_rate: float
+    suffix: str
+
+
+TASKS: dict[str, Task] = {
+    # 20 ks, 4", background -> 100 ks, 2", half the PSF, no background.
+    "sr": Task(2, 20_000.0, 100_000.0, False, CLIP_RATE_2ARCSEC, "SR"),
+    # 20 ks -> 50 ks at the same pixels.
+    "dn": Task(1, 20_000.0, 50_000.0, True, CLIP_RATE_4ARCSEC, "DN"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """The network and its units."""
+
+    network: Literal["rrdb"] = "rrdb"
+    """Architecture."""
+    size: Literal["tiny", "small", "base", "large"] = "base"
+    """Filters/blocks: tiny 8/1, small 16/2, base 32/4 (the paper), large 64/8."""
+    in_channels: Literal[1, 2] = 2
+    """1: stretched rate only; 2: also the exposure in units of 100 ks."""
+    stretch: Literal["linear", "sqrt", "asinh", "log"] = "sqrt"
+    """Map from clipped rate to network units."""
+    clip_rate: float = CLIP_RATE_4ARCSEC
+    """Input rate at network value 1 [count/s per 4" pixel]; brighter pixels are clipped."""
+    target_clip_rate: float = CLIP_RATE_2ARCSEC
+    """The same for the target, per target pixel [count/s]."""
+    bfloat16: bool = False
+    """Compute the trunk in bfloat16 (accelerators); weights and loss stay float32."""
+    remat: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """The optimiser: Adam with a schedule and, if wanted, averaged weights."""
+
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Course of the learning rate after warm-up."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up from 0."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW)."""
+    clip_norm: float = 0.0
+    """Largest global norm of a gradient; 0 = no clipping."""
+    average: float = 0.0
+    """Decay of the exponential average of the weights used to validate and export; 0 = none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulatedConfig:
+    """Simulated pairs, used where --data names no records."""
+
+    fields: int = 96
+    """Number of fields, over all splits (80 % train, 10 % validation, 10 % test)."""
+    sky: Literal["physical", "reference"] = "physical"
+    """Simulator preset: measured sky and camera, or the quirks of the published SIXTE files."""
+    target_kind: Literal["expected", "observed"] = "expected"
+    """Noise-free expected counts, or counts with Poisson noise as in the paper."""
+
+
+def parse_loss(text: str) -> dict[str, float]:
+    """Weights of a loss written as ``name[:weight]+name[:weight]``.
+
+    Parameters
+    ----------
+    text : str
+        For example ``"psnr+ms_ssim"`` or ``"l1:2+ssim"``.
+
+    Returns
+    -------
+    dict of str to float
+        Weight of each named loss; which names exist is known to `xmm_jax.losses`.
+
+    Raises
+    ------
+    InputError
+        If a term is empty, named twice, or its weight is not a positive number.
+    """
+    weights: dict[str, float] = {}
+    for term in text.split("+"):
+        name, _, weight = term.partition(":")
+        try:
+            value = float(weight) if weight else 1.0
+        except ValueError:
+            value = -1.0
+        if not name or name in weights or not value > 0:
+            raise InputError(f"--loss={text}: write it as psnr+ms_ssim or l1:2+ssim")
+        weights[name] = value
+    return weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training run."""
+
+    task: TaskName = "sr"
+    """sr: finer pixels, half the PSF, no background. dn: 20 ks -> 50 ks at the same pixels."""
+    preset: PresetName = "tiny"
+    """Experiment that gives every other flag its default."""
+    data: str = ""
+    """Folder of records made by `prepare`; "stream" to simulate on the device while training;
+    empty: simulate the preset's records once into the cache folder and use them."""
+    run: str = ""
+    """Run folder; if it exists, training resumes. Empty: runs/<task>-<preset>-seed<seed>."""
+    init_from: str = ""
+    """Run or model folder whose weights to start from (fine-tuning); weights only."""
+    seed: int = 0
+    """Seed of weights, data order and augmentation."""
+    steps: int = 1000
+    """Optimiser updates in all."""
+    batch_size: int = 4
+    """Examples per update, over all devices."""
+    crop: int = 0
+    """Side of the random crop of the input [4" pixel]; 0 = full padded frame of 416."""
+    flips: bool = False
+    """Random mirror images (the PSF turns with them)."""
+    loss: str = "psnr+ms_ssim"
+    """Sum of normalised losses, weights after a colon: psnr+ms_ssim, l1:2+ssim, poisson."""
+    eval_every: int = 100
+    """Steps between validations; each is followed by a checkpoint."""
+    eval_fields: int = 0
+    """Validation fields to use; 0 = all."""
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl."""
+    parallel: Literal["pmap", "shard_map"] = "pmap"
+    """How a step is spread over the devices; the weights do not depend on it."""
+    tensorboard: bool = False
+    """Also write TensorBoard files (extra `log`)."""
+    network: NetworkConfig = NetworkConfig()
+    optim: OptimConfig = OptimConfig()
+    simulated: SimulatedConfig = SimulatedConfig()
+
+
+# A change of these does not change what a run learns up to a given step, so a run may be resumed
+# with other values; every other difference is refused.
+RESUMABLE = ("run", "steps", "eval_every", "eval_fields", "log_every", "parallel", "tensorboard")
+
+
+def _preset(task: str, name: PresetName, **changes: Any) -> Config:
+    network = changes.pop("network", NetworkConfig())
+    network = dataclasses.replace(network, target_clip_rate=TASKS[task].target_clip_rate)
+    return dataclasses.replace(Config(), task=task, preset=name, network=network, **changes)
+
+
+# 24,678 simulated training fields, 50 epochs, batch 1 (paper, Tables 2 and 3).
+_PAPER: dict[str, Any] = {
+    "steps": 50 * 24_678,
+    "batch_size": 1,
+    "eval_every": 24_678,
+    "log_every": 100,
+    "optim": OptimConfig(learning_rate=1e-4),
+    "simulated": SimulatedConfig(fields=30_855, sky="reference", target_kind="observed"),
+}
+
+# Minutes on two CPU cores: the README, the tests, a first look. MS-SSIM needs a target of more
+# than 192 pixels, which a crop of 104 gives at twice the pixels but not at the same ones.
+_TINY: dict[str, Any] = {
+    "network": NetworkConfig(size="tiny"),
+    "optim": OptimConfig(learning_rate=2e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
+    "flips": True,
+    "log_every": 10,
+}
+
+PRESETS: dict[str, dict[str, Config]] = {
+    "sr": {
+        "tiny": _preset("sr", "tiny", steps=300, crop=104, eval_every=100, **_TINY),
+        "paper": _preset("sr", "paper", **_PAPER),
+    },
+    "dn": {
+        "tiny": _preset("dn", "tiny", steps=300, crop=208, eval_every=100, **_TINY),
+        "paper": _preset("dn", "paper", **_PAPER),
+    },
+}
+
+
+def parse(argv: Sequence[str] | None = None) -> Config:
+    """Settings of a training run from the command line.
+
+    ``--task`` and ``--preset`` are read first: they give every other flag its default.
+
+    Raises
+    ------
+    InputError
+        For an unknown flag or impossible settings.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--task", choices=tuple(PRESETS), default="sr")
+    first.add_argument("--preset", choices=("tiny", "paper"), default="tiny")
+    try:
+        chosen, _ = first.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise InputError(str(error).replace("argument ", "")) from None
+    config = parse_flags(
+        PRESETS[chosen.task][chosen.preset],
+        argv,
+        verb="train",
+        description="Train a network: simulate or read pairs, optimise, validate, checkpoint.",
+    )
+    check(config)
+    run = config.run or f"runs/{config.task}-{config.preset}-seed{config.seed}"
+    return dataclasses.replace(config, run=run)
+
+
+def check(config: Config) -> None:
+    """Refuse settings that cannot work.
+
+    Raises
+    ------
+    InputError
+        Naming the flag and what it should be.
+    """
+    for name in ("steps", "batch_size", "eval_every", "log_every"):
+        if getattr(config, name) < 1:
+            raise InputError(f"--{name} must be at least 1, got {getattr(config, name)}")
+    for name in ("crop", "eval_fields", "seed"):
+        if getattr(config, name) < 0:
+            raise InputError(f"--{name} must not be negative, got {getattr(config, name)}")
+    if not config.optim.learning_rate > 0:
+        raise InputError(f"--optim.learning_rate must be positive: {config.optim.learning_rate}")
+    if not 0 <= config.optim.average < 1:
+        raise InputError(f"--optim.average is a decay in [0, 1), got {config.optim.average}")
+    side = (config.crop or 416) * TASKS[config.task].upscale
+    if "ms_ssim" in parse_loss(config.loss) and side <= 192:
+        raise InputError(
+            f"--loss={config.loss} with a target of {side} pixels: MS-SSIM needs more than 192 on "
+            f"each side; use --crop={192 // TASKS[config.task].upscale + 8} or more"
+        )
+
+
+def to_json(config: Config) -> str:
+    """Settings as the text of ``config.json``."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(path: Path) -> Config:
+    """Settings of a run from its ``config.json``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not JSON, or has other fields than this version knows.
+    """
+    try:
+        values = json.loads(path.read_text())
+        nested = {
+            "network": NetworkConfig(**values.pop("network")),
+            "optim": OptimConfig(**values.pop("optim")),
+            "simulated": SimulatedConfig(**values.pop("simulated")),
+        }
+        return Config(**values, **nested)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; is {path.parent} a run folder?") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the settings of a run of this version ({error})") from None
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Settings in which a run folder and a command line disagree so that resuming is wrong.
+
+    Returns
+    -------
+    list of str
+        ``"flag: old -> new"`` for each field outside `RESUMABLE` that differs.
+    """
+    before, after = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
+    return [
+        f"--{name}: {before[name]} -> {after[name]}"
+        for name in before
+        if name.split(".")[0] not in RESUMABLE and before[name] != after[name]
+    ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,173 @@
+"""FITS files in and out: any compression in, one-line errors, nothing half-written out."""
+
+import gzip
+import io
+import os
+import warnings
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from xmm_jax.errors import InputError
+
+# What astropy raises for files that are not FITS, cut short, or damaged inside the compression.
+_BROKEN = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, fits.VerifyError)
+
+
+@dataclass(frozen=True, eq=False)
+class FitsImage:
+    """The first image of a FITS file and the image extensions that follow it.
+
+    Parameters
+    ----------
+    data : ndarray, shape (y, x)
+        Pixel values as stored, native byte order.
+    header : Header
+        Header of the image; cards that only the primary header has are added.
+    extensions : dict of str to ndarray
+        Later two-dimensional images by extension name, upper case.
+    """
+
+    data: np.ndarray
+    header: fits.Header
+    extensions: dict[str, np.ndarray]
+
+
+def read_image(path: str | Path) -> FitsImage:
+    """Read the first two-dimensional image of a FITS file: plain, ``.gz`` or ``.FTZ``.
+
+    The compression is recognised by content, so an ``.FTZ`` file may be gzip or plain.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    FitsImage
+        Image, header and later image extensions.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable, truncated, not FITS, or holds no image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the name")
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; name the FITS file in it")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+                image = _first_image(hdus)
+    except _BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{path}: not a readable FITS file ({reason}); fetch or make it again"
+        ) from None
+    if any("truncated" in str(warning.message) for warning in caught):
+        raise InputError(f"{path}: the file is truncated; fetch or make it again")
+    if isinstance(image, str):
+        raise InputError(f"{path}: {image}")
+    return image
+
+
+def _first_image(hdus: Iterable[Any]) -> FitsImage | str:
+    """Return the first image and its extensions, or one line saying why there is none."""
+    hdus = list(hdus)
+    images = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
+    if not images:
+        if any(hdu.name == "EVENTS" for hdu in hdus):
+            return "an event list, not an image; bin it first with `xmm-jax image`"
+        return "no two-dimensional image in it; expected a count image in the primary HDU"
+    header = images[0].header.copy()
+    if images[0] is not hdus[0]:
+        header.extend(hdus[0].header, unique=True, strip=True)
+    return FitsImage(
+        data=_native(images[0].data),
+        header=header,
+        extensions={hdu.name.upper(): _native(hdu.data) for hdu in images[1:] if hdu.name},
+    )
+
+
+def _native(data: np.ndarray) -> np.ndarray:
+    """Copy to native byte order: FITS is big-endian, devices are not."""
+    return data.astype(data.dtype.newbyteorder("="))
+
+
+def number(header: fits.Header, key: str, default: float | None = None) -> float:
+    """Read a numeric card.
+
+    Parameters
+    ----------
+    header : Header
+        The header.
+    key : str
+        Keyword.
+    default : float, optional
+        Value where the card is missing.
+
+    Returns
+    -------
+    float
+        Value of the card.
+
+    Raises
+    ------
+    ValueError
+        The card is missing without default, or not a number.
+    """
+    value = header.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key} is {value!r}, expected a number")
+    return float(value)
+
+
+def write_fits(path: str | Path, hdus: Sequence) -> Path:
+    """Write a FITS file at once: either the whole file appears or nothing changes.
+
+    Checksums are added; a name that ends in ``.gz`` is compressed, without time stamp, so that
+    equal contents give equal bytes. The folder is made when it does not exist.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write; an older one is replaced.
+    hdus : sequence of astropy HDUs
+        Primary HDU first.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written there.
+    """
+    path = Path(path)
+    buffer = io.BytesIO()
+    fits.HDUList(list(hdus)).writeto(buffer, checksum=True)
+    content = buffer.getvalue()
+    if path.suffix.lower() == ".gz":
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder with --out"
+        ) from None
+    return path

@@ -1,0 +1,78 @@
+"""Writing a folder in one stroke: it has its name only when it is complete."""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xmm_jax.errors import InputError
+
+
+@contextmanager
+def replacing(folder: Path, *, overwrite: bool, ours: str) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, and rename it to `folder` at the end.
+
+    When anything is raised inside, the temporary folder is removed and `folder` stays as it was.
+    A process killed outright leaves the temporary folder, ``.NAME.XXXXXXXX.partial``.
+
+    Parameters
+    ----------
+    folder : Path
+        Final name, absolute.
+    overwrite : bool
+        Replace a folder that is there, if it is ours.
+    ours : str
+        Name of the file by which a folder of this kind is known.
+
+    Yields
+    ------
+    Path
+        Empty folder to fill.
+
+    Raises
+    ------
+    InputError
+        If `folder` is in the way, or the temporary folder cannot be made.
+    """
+    _refuse(folder, overwrite=overwrite, ours=ours)
+    # A sibling, because renaming is atomic only within one file system.
+    partial = _sibling(folder, "partial")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
+        yield partial
+        _refuse(folder, overwrite=overwrite, ours=ours)
+        _rename(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _refuse(folder: Path, *, overwrite: bool, ours: str) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / ours).is_file():
+        raise InputError(f"{folder}: in the way and not ours (no {ours}); choose another --out")
+    if not overwrite:
+        raise InputError(f"{folder}: exists already; choose another --out or pass --overwrite")
+
+
+def _rename(partial: Path, folder: Path) -> None:
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = _sibling(folder, "old")
+    folder.rename(old)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
+
+
+def _sibling(folder: Path, kind: str) -> Path:
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{kind}")

@@ -1,0 +1,201 @@
+"""Batches of numpy arrays from a folder of records, for one process.
+
+The examples of a run are one endless row: epoch after epoch, each a fresh permutation of the
+records. Step ``t`` takes examples ``t * batch_size`` and following, so what a step sees depends on
+(seed, step) alone, not on threads, processes or where the run was interrupted, and any step can be
+the first. A batch is a dict of the image fields with a leading axis, ``weight`` (float32, 0 for
+padding) and ``index`` (int64, number of the example). A source that draws pairs on the device gives
+the same batches, with `example_numbers` and the functions of `xmm_jax.data.augment`.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import grain.python as grain
+import numpy as np
+
+from xmm_jax.data.augment import Augment, check_augment, decide, transform
+from xmm_jax.data.schema import IMAGES
+from xmm_jax.data.tfrecord import RecordSource
+from xmm_jax.errors import InputError
+
+Batch = dict[str, np.ndarray]
+
+AS_IS = Augment()
+CENTRED = Augment(position="center")
+
+
+def batches(
+    folder: Path | str,
+    split: str = "train",
+    *,
+    batch_size: int,
+    crop: int = 0,
+    seed: int = 0,
+    start_step: int = 0,
+    augment: Augment = AS_IS,
+    process_index: int = 0,
+    process_count: int = 1,
+    threads: int = 4,
+) -> Iterator[Batch]:
+    """Training batches without end, shuffled and augmented.
+
+    Parameters
+    ----------
+    folder : path
+        Written by `xmm_jax.data.tfrecord.write_records`.
+    split : str
+        Which examples.
+    batch_size : int
+        Examples per step over all processes.
+    crop : int
+        Side of the crop [input pixel]; 0 = whole frame.
+    seed : int
+        Of order and augmentation, 0 to 2**32 - 1.
+    start_step : int
+        First step to give, counted from 0.
+    augment : Augment
+        What may be done to an example, keyed by (seed, index).
+    process_index, process_count : int
+        Which consecutive part of each batch to give, of how many.
+    threads : int
+        Reading ahead; 0 reads when asked. Any number gives the same batches.
+
+    Yields
+    ------
+    dict
+        ``[batch_size / process_count, ...]``; all weights are 1. Close the generator when done.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be read (see `RecordSource`) or a setting does not fit it.
+    """
+    rows = _rows(batch_size, process_index, process_count)
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}, expected 0 to {2**32 - 1}")
+    source = RecordSource(folder, split, fields=IMAGES)
+    frame = source.manifest.frame
+    check_augment(augment, frame=frame, crop=crop)
+    # `seed` mixes the seed before `shuffle` adds the epoch to it: seeds 0 and 1 share no epoch.
+    order = grain.MapDataset.range(len(source)).seed(seed).shuffle()
+
+    def example(index: int) -> Mapping[str, np.ndarray]:
+        moves = decide(augment, seed=seed, index=index, frame=frame, crop=crop)
+        return transform(source[cast(int, order[index])], moves, crop=crop)
+
+    def batch(step: int) -> Batch:
+        index = example_numbers(step, batch_size)[rows]
+        return _stack([example(i) for i in index.tolist()], index, np.ones(len(index), np.float32))
+
+    return _run(batch, start_step, sys.maxsize, threads)
+
+
+def eval_batches(
+    folder: Path | str,
+    split: str = "validation",
+    *,
+    batch_size: int,
+    crop: int = 0,
+    augment: Augment = CENTRED,
+    limit: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    threads: int = 4,
+) -> Iterator[Batch]:
+    """Every example of a split once, in order.
+
+    Parameters
+    ----------
+    folder, split, batch_size, crop, process_index, process_count, threads
+        As in `batches`.
+    augment : Augment
+        As in `batches`, keyed by (0, index): the same at every call.
+    limit : int
+        Number of examples to give, from the first; 0 = all.
+
+    Yields
+    ------
+    dict
+        As in `batches`. The last batch is filled up with repetitions of the last example, whose
+        weight is 0. ``index`` is the number of the example in `RecordSource`. All processes get
+        the same number of batches.
+
+    Raises
+    ------
+    InputError
+        As in `batches`.
+    """
+    rows = _rows(batch_size, process_index, process_count)
+    source = RecordSource(folder, split, fields=IMAGES)
+    frame = source.manifest.frame
+    check_augment(augment, frame=frame, crop=crop)
+    count = min(limit, len(source)) if limit else len(source)
+
+    def example(index: int) -> Mapping[str, np.ndarray]:
+        moves = decide(augment, seed=0, index=index, frame=frame, crop=crop)
+        return transform(source[index], moves, crop=crop)
+
+    def batch(step: int) -> Batch:
+        number = example_numbers(step, batch_size)[rows]
+        index = np.minimum(number, count - 1)
+        examples = {i: example(i) for i in sorted(set(index.tolist()))}
+        # A real example as padding, not zeros: 0 times the loss of an empty image may be NaN.
+        weight = (number < count).astype(np.float32)
+        return _stack([examples[i] for i in index.tolist()], index, weight)
+
+    return _run(batch, 0, -(-count // batch_size), threads)
+
+
+def example_numbers(step: int, batch_size: int) -> np.ndarray:
+    """Numbers of the examples of one step, over all processes.
+
+    Parameters
+    ----------
+    step : int
+        Counted from 0.
+    batch_size : int
+        Examples per step over all processes.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 [batch_size].
+    """
+    return np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
+
+
+def _rows(batch_size: int, process_index: int, process_count: int) -> slice:
+    """Rows of a batch that belong to one process.
+
+    Consecutive, so that the parts put together in order are the batch one process would make.
+    """
+    if batch_size < 1 or batch_size % process_count:
+        raise InputError(
+            f"batch_size is {batch_size}, expected a multiple of the {process_count} processes"
+        )
+    share = batch_size // process_count
+    return slice(process_index * share, (process_index + 1) * share)
+
+
+def _stack(
+    examples: list[Mapping[str, np.ndarray]], index: np.ndarray, weight: np.ndarray
+) -> Batch:
+    batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+    return batch | {"weight": weight, "index": index}
+
+
+def _run(batch: Callable[[int], Batch], first: int, last: int, threads: int) -> Iterator[Batch]:
+    """Batches of steps `first` to `last`, made ahead of time by threads, given in order."""
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    iterator = iter(grain.MapDataset.range(first, last).map(batch).to_iter_dataset(options))
+
+    def give() -> Iterator[Batch]:
+        try:
+            yield from iterator
+        finally:
+            iterator.close()
+
+    return give()

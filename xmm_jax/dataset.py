@@ -1,0 +1,270 @@
+"""The pairs of a run: simulated records made once, records from elsewhere, or an endless stream.
+
+Everything a run sees is a function of (seed, step): which examples, how they are cut and mirrored,
+and, in a stream, what is on the sky.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from xmm_jax.config import TASKS, Config, SimulatedConfig
+from xmm_jax.data.augment import Augment, decide_many, transform_on_device
+from xmm_jax.data.manifest import Manifest, read_manifest
+from xmm_jax.data.pairs import make_sample, pad_sample
+from xmm_jax.data.pipeline import batches, eval_batches, example_numbers
+from xmm_jax.data.schema import SCHEMA_VERSION
+from xmm_jax.data.splits import SPLITS, split_sources
+from xmm_jax.data.tfrecord import write_records
+from xmm_jax.errors import InputError
+from xmm_jax.instrument.camera import PN
+from xmm_jax.log import Progress, say
+from xmm_jax.simulator.observe import build_optics, draw_pair
+
+STREAM = "stream"
+STREAM_VALIDATION_FIELDS = 16
+# Validation fields of a stream are numbered from here, out of reach of any training run.
+STREAM_VALIDATION_FIRST = 2**31 - 2**16
+
+Source = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
+"""Samples on the native frame by source: each entry draws or reads those of one source."""
+
+
+def find_data(config: Config) -> str:
+    """Records of a run: those it names, or simulated ones made now and kept for the next time.
+
+    Returns
+    -------
+    str
+        A folder of records, or ``"stream"``.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no records, or records of another task.
+    """
+    if config.data == STREAM:
+        return STREAM
+    if config.data:
+        check_records(Path(config.data), config.task)
+        return config.data
+    simulated = config.simulated
+    folder = cache_folder() / (
+        f"{config.task}-{simulated.sky}-{simulated.target_kind}-{simulated.fields}"
+        f"-v{SCHEMA_VERSION}"
+    )
+    if not (folder / "manifest.json").exists() and jax.process_index() == 0:
+        say(f"no --data: simulating {simulated.fields} fields, once, into {folder}")
+        write_source(folder, simulated_source(config.task, simulated), settings=about(config))
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("records")
+    say(f"records: {folder}")
+    return str(folder)
+
+
+def cache_folder() -> Path:
+    """``$XMM_JAX_CACHE``, else ``xmm_jax`` in the cache folder of the user."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("XMM_JAX_CACHE") or Path(base) / "xmm_jax")
+
+
+def about(config: Config) -> dict[str, Any]:
+    """Settings that make simulated records, for their manifest."""
+    return {"from": "simulator", "task": config.task} | vars(config.simulated)
+
+
+def check_records(folder: Path, task: str) -> Manifest:
+    """Manifest of a folder of records that fits a task.
+
+    Raises
+    ------
+    InputError
+        If it does not, or holds nothing to train or validate on.
+    """
+    manifest = read_manifest(folder)
+    if manifest.upscale != TASKS[task].upscale or manifest.settings.get("task", task) != task:
+        raise InputError(f"{folder}: records for another task than --task={task}; prepare new ones")
+    for split in ("train", "validation"):
+        if split not in manifest.splits or not manifest.splits[split].examples:
+            raise InputError(f"{folder}: no {split} records; prepare more sources")
+    return manifest
+
+
+def write_source(
+    folder: Path,
+    source: Source,
+    *,
+    settings: Mapping[str, Any],
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    overwrite: bool = False,
+) -> Manifest:
+    """Split a source by what is on the sky, pad its samples, and write them as records.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to.
+    source : mapping of str to callable
+        Samples of each source.
+    settings : mapping
+        What made them, for the manifest.
+    seed : int
+        Seed of the split.
+    fractions : tuple of float
+        Shares of train, validation and test.
+    overwrite : bool
+        Replace records that are there.
+    """
+    split_of = split_sources(source, seed=seed, fractions=fractions)
+    tick = Progress("records", len(source))
+
+    def samples(split: str) -> Iterator[dict[str, Any]]:
+        for name, draw in source.items():
+            if split_of[name] == split:
+                yield from map(pad_sample, draw())
+                tick()
+
+    return write_records(
+        folder, {split: samples(split) for split in SPLITS}, settings=settings, overwrite=overwrite
+    )
+
+
+def simulated_source(task: str, config: SimulatedConfig, *, seed: int = 0) -> Source:
+    """Simulated fields: one source each, one sample a source.
+
+    Parameters
+    ----------
+    task : str
+        Decides exposures, upscale and background.
+    config : SimulatedConfig
+        How many, which sky, which kind of target.
+    seed : int
+        Seed of all draws; field i depends on (seed, i) alone.
+    """
+    build, draw = _simulator(task, config)
+    one = jax.jit(draw)
+    optics = functools.cache(lambda: jax.device_put(build()))
+
+    def sample(name: str, number: int) -> Iterator[dict[str, Any]]:
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        arrays = {k: np.asarray(v)[..., 0] for k, v in one(key, optics()).items()}
+        yield make_sample(
+            **arrays,
+            source_id=name,
+            obs_id=name,
+            pairing="simulated",
+            target_kind=config.target_kind,
+            filter="thin",
+            seed=number,
+        )
+
+    names = {f"sim-{config.sky}-{seed}-{i:06d}": i for i in range(config.fields)}
+    return {name: functools.partial(sample, name, i) for name, i in names.items()}
+
+
+def _simulator(task: str, config: SimulatedConfig) -> tuple[Callable[[], Any], Callable[..., Any]]:
+    facts = TASKS[task]
+    fixed: dict[str, Any] = {"preset": config.sky, "upscale": facts.upscale}
+    draw = functools.partial(
+        draw_pair,
+        exposure_s=facts.exposure_s,
+        target_exposure_s=facts.target_exposure_s,
+        target_background=facts.target_background,
+        target_kind=config.target_kind,
+        **fixed,
+    )
+    return functools.partial(build_optics, **fixed), draw
+
+
+def training_batches(config: Config, data: str, *, start_step: int) -> Iterator[Mapping[str, Any]]:
+    """Endless batches of this process from the given step on, a function of (seed, step) alone.
+
+    Parameters
+    ----------
+    config : Config
+        Seed, batch size, crop, flips.
+    data : str
+        From `find_data`.
+    start_step : int
+        Number of steps made before.
+    """
+    augment = Augment(position="random", flips=config.flips)
+    share: dict[str, Any] = {
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
+    }
+    if data == STREAM:
+        numbers = (
+            example_numbers(step, config.batch_size).reshape(jax.process_count(), -1)
+            for step in range(start_step, config.steps)
+        )
+        draw = _stream(config, augment, crop=config.crop)
+        return (draw(rows[jax.process_index()]) for rows in numbers)
+    return batches(
+        data,
+        "train",
+        batch_size=config.batch_size,
+        crop=config.crop,
+        seed=config.seed,
+        start_step=start_step,
+        augment=augment,
+        **share,
+    )
+
+
+def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]:
+    """Every validation field once, full frames, one on each device at a time.
+
+    Parameters
+    ----------
+    config : Config
+        Number of fields.
+    data : str
+        From `find_data`.
+    """
+    size = jax.device_count()
+    if data != STREAM:
+        return eval_batches(
+            data,
+            "validation",
+            batch_size=size,
+            limit=config.eval_fields,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+    fields = config.eval_fields or STREAM_VALIDATION_FIELDS
+    draw = _stream(config, Augment(), crop=0)
+    steps = range(-(-fields // size))
+    numbers = (example_numbers(step, size).reshape(jax.process_count(), -1) for step in steps)
+    return (
+        draw(STREAM_VALIDATION_FIRST + rows[jax.process_index()], last=fields) for rows in numbers
+    )
+
+
+def _stream(config: Config, augment: Augment, *, crop: int) -> Callable[..., dict[str, Any]]:
+    build, draw_one = _simulator(config.task, config.simulated)
+    optics = jax.device_put(build())
+    seed = jax.random.key(config.seed)
+    frame = (PN.padded, PN.padded)
+
+    @jax.jit
+    def make(index: jax.Array, moves: Any, optics: Any) -> dict[str, jax.Array]:
+        keys = jax.vmap(lambda i: jax.random.fold_in(seed, i))(index)
+        pairs = pad_sample(jax.vmap(draw_one, (0, None))(keys, optics))
+        move = functools.partial(transform_on_device, augment=augment, crop=crop)
+        return jax.vmap(move)(pairs, moves)
+
+    def batch(index: np.ndarray, last: int | None = None) -> dict[str, Any]:
+        moves = decide_many(augment, seed=config.seed, indices=index, frame=frame, crop=crop)
+        end = np.inf if last is None else STREAM_VALIDATION_FIRST + last
+        weight = (index < end).astype(np.float32)
+        return make(index.astype(np.int32), moves, optics) | {"weight": weight, "index": index}
+
+    return batch

@@ -1,0 +1,63 @@
+"""A command line read into a frozen dataclass, for every verb the same way."""
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from xmm_jax.errors import InputError
+
+Settings = TypeVar("Settings")
+
+
+def parse_flags(
+    default: Settings, argv: Sequence[str] | None, *, verb: str, description: str
+) -> Settings:
+    """Read a command line into a dataclass.
+
+    Parameters
+    ----------
+    default : dataclass instance
+        Values of the flags not given; the docstrings of its fields are the help text.
+    argv : sequence of str or None
+        Arguments, None for those of the process.
+    verb : str
+        Name of the command in messages.
+    description : str
+        Text above the list of flags.
+
+    Raises
+    ------
+    InputError
+        For a flag that does not exist, with the nearest one that does.
+    """
+    settings = type(default)
+    parsed, unknown = tyro.cli(
+        settings,
+        args=argv,
+        prog=f"xmm-jax {verb}",
+        description=description,
+        default=default,
+        return_unknown_args=True,
+    )
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        close = difflib.get_close_matches(
+            flag, [f"--{name}" for name in _field_names(settings)], n=1
+        )
+        hint = f"; did you mean {close[0]}?" if close else f"; see xmm-jax {verb} --help"
+        kind = "flag" if flag.startswith("-") else "argument"
+        raise InputError(f"unknown {kind} {flag}{hint}")
+    return parsed
+
+
+def _field_names(settings: Any, prefix: str = "") -> list[str]:
+    names = []
+    for field in dataclasses.fields(settings):
+        if dataclasses.is_dataclass(field.type):
+            names += _field_names(field.type, f"{prefix}{field.name}.")
+        else:
+            names.append(prefix + field.name)
+    return names

@@ -1,0 +1,64 @@
+"""Expected background [count/s/native pixel]: what would be seen with no source in the field.
+
+Each function takes a key, the vignetting and the off-axis angle [arcmin] of every pixel and returns
+a map of their shape. The background of the sky is vignetted, that of particles is not. Neither is
+blurred: both are smooth.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from xmm_jax.instrument.calibration import Table
+
+
+def fully_vignetted(key: jax.Array, vignetting: Table, off_axis_arcmin: Table) -> Table:
+    """Background of the published SIXTE simulations: one fixed, fully vignetted shape.
+
+    Parameters
+    ----------
+    key : array
+        Unused: this background does not vary.
+    vignetting : array
+        Vignetting factor of every pixel.
+    off_axis_arcmin : array
+        Off-axis angle of every pixel [arcmin].
+
+    Returns
+    -------
+    array
+        Rate [count/s/native pixel]; fitted to 420 ks of the background files of Sweere et al. 2022
+        (hard photons make it a little steeper than the vignetting at 1.25 keV).
+    """
+    del key
+    return 1.11e-5 * vignetting * (1.0 - 0.0078 * off_axis_arcmin)
+
+
+def particles_and_sky(key: jax.Array, vignetting: Table, off_axis_arcmin: Table) -> Table:
+    """Background of the real sky: flat particles, vignetted sky, sometimes soft protons.
+
+    Parameters
+    ----------
+    key : array
+        Random key.
+    vignetting : array
+        Vignetting factor of every pixel.
+    off_axis_arcmin : array
+        Off-axis angle of every pixel [arcmin], unused.
+
+    Returns
+    -------
+    array
+        Rate [count/s/native pixel]. Medians and scatter measured on source-free parts of ten public
+        EPIC-pn images of 2000 to 2018.
+    """
+    del off_axis_arcmin
+    scatter_key, flare_key, flare_on_key = jax.random.split(key, 3)
+    scatter = jax.random.normal(scatter_key, (2,))
+    particles = 6.3e-6 * jnp.exp(0.25 * scatter[0])
+    sky = 5.5e-6 * jnp.exp(0.35 * scatter[1])
+    # Soft protons are focused by the mirrors, but fall off half as fast as X-rays.
+    residual = jax.random.uniform(flare_key, maxval=5e-6) * jax.random.bernoulli(flare_on_key, 0.2)
+    return particles + sky * vignetting + residual * 0.5 * (1.0 + vignetting)
+
+
+BACKGROUNDS = {"reference": fully_vignetted, "physical": particles_and_sky}

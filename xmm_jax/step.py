@@ -1,0 +1,149 @@
+"""One step of training, one of validation, one prediction: pure functions of state and batch.
+
+A batch is a dict of arrays ``[b, y, x, 1]`` (``xmm_jax.data.schema``) plus ``weight`` [b], 0 for
+examples that only fill a batch. Averages over devices run over the named axis ``"data"``, which
+`xmm_jax.parallel` provides; outside of it pass ``axis_name=None``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from xmm_jax.models.stretch import Scale, to_inputs, to_rate, to_target
+
+Batch = Mapping[str, jax.Array]
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class TrainState(NamedTuple):
+    """All that changes during training."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+
+
+def init_state(params: Any, optimiser: optax.GradientTransformation) -> TrainState:
+    """State before the first update."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimiser.init(params))
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    network: nn.Module,
+    scale: Scale,
+    loss: Loss,
+    optimiser: optax.GradientTransformation,
+    axis_name: str | None = "data",
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One update of the weights.
+
+    Parameters
+    ----------
+    state : TrainState
+        Step, weights, optimiser state.
+    batch : mapping of str to array
+        The part of the batch on this device.
+    network, scale, loss, optimiser
+        What never changes during a run.
+    axis_name : str or None
+        Axis over which devices share the batch.
+
+    Returns
+    -------
+    TrainState
+        After the update; the same on every device.
+    dict of str to array
+        ``loss`` and ``grad_norm``, scalars.
+    """
+    inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
+    valid = batch["target_valid"]
+    target = to_target(scale, batch["target"], batch["target_exposure"], valid)
+
+    def objective(params: Any) -> jax.Array:
+        outputs = network.apply({"params": params}, inputs)
+        # Dead pixels are zero on both sides, as in the published training.
+        per_image = loss(jnp.where(valid, outputs, 0.0), target)
+        return jnp.sum(per_image * batch["weight"])
+
+    total, gradient = jax.value_and_grad(objective)(state.params)
+    weight = jnp.sum(batch["weight"])
+    # Mean of sums over mean of weights: exact also where devices hold unequal weights.
+    total, gradient, weight = _mean((total, gradient, weight), axis_name)
+    weight = jnp.maximum(weight, 1e-6)
+    gradient = jax.tree.map(lambda leaf: leaf / weight, gradient)
+    updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {"loss": total / weight, "grad_norm": optax.global_norm(gradient)}
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def eval_step(
+    params: Any,
+    batch: Batch,
+    *,
+    network: nn.Module,
+    scale: Scale,
+    rows: Callable[[jax.Array, Batch], dict[str, jax.Array]],
+    axis_name: str | None = "data",
+) -> dict[str, jax.Array]:
+    """Weighted sums of per-image figures over a batch; divide by ``weight`` after the last batch.
+
+    Parameters
+    ----------
+    params : pytree
+        Weights.
+    batch : mapping of str to array
+        The part of the batch on this device.
+    network, scale
+        As in `train_step`.
+    rows : callable
+        ``rows(outputs, batch)`` -> figures, one value per image each.
+    axis_name : str or None
+        Axis over which devices share the batch.
+
+    Returns
+    -------
+    dict of str to array
+        Mean over devices of the sums, and of ``weight``; their ratio is the mean over images.
+    """
+    inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
+    outputs = network.apply({"params": params}, inputs)
+    weight = batch["weight"]
+    # where, not times: a figure of a padding example may be NaN.
+    sums = {
+        name: jnp.sum(jnp.where(weight > 0, value * weight, 0.0))
+        for name, value in rows(outputs, batch).items()
+    }
+    return _mean(sums | {"weight": jnp.sum(weight)}, axis_name)
+
+
+def predict(network: nn.Module, scale: Scale, params: Any, batch: Batch) -> jax.Array:
+    """Rate that the network sees in a batch.
+
+    Parameters
+    ----------
+    network, scale
+        The network and its units.
+    params : pytree
+        Weights.
+    batch : mapping of str to array
+        ``counts`` [count], ``exposure`` [s] and ``valid``, each ``[b, y, x, 1]``.
+
+    Returns
+    -------
+    array
+        Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``.
+    """
+    inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
+    return to_rate(scale, network.apply({"params": params}, inputs))
+
+
+def _mean(tree: Any, axis_name: str | None) -> Any:
+    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
