@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from xmm_jax.data.folder import replacing
@@ -53,6 +55,23 @@ def test_overwrite(tmp_path):
     assert (folder / "mark").read_text() == "new"
     assert _names(folder) == ["mark"]
     assert _names(tmp_path) == ["new"]
+
+
+def test_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    folder = tmp_path / "new"
+    _make(folder, "old")
+    rename = Path.rename
+
+    def refuse(path, target):
+        if path.suffix == ".partial":
+            raise PermissionError
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError):
+        _make(folder, "new", overwrite=True)
+    assert _names(tmp_path) == ["new"]
+    assert (folder / "mark").read_text() == "old"
 
 
 def test_empty_folder_is_free(tmp_path):

@@ -36,6 +36,7 @@ def _crc32c(data):
         (bytes(range(32)), 0x46DD794E),
         (bytes(range(31, -1, -1)), 0x113FDB5C),
     ],
+    ids=["zeros", "ones", "up", "down"],
 )
 def test_published_checksums(data, crc):
     assert _crc32c(data) == crc

@@ -2,8 +2,10 @@ import hashlib
 import json
 import weakref
 
+import grain
 import numpy as np
 import pytest
+from grain.sources import RandomAccessDataSource
 
 import xmm_jax
 from xmm_jax.data.framing import FOOTER, HEADER
@@ -242,9 +244,8 @@ def test_unknown_split_and_folder(write, tmp_path):
 
 
 def test_is_a_source_for_grain(write):
-    grain = pytest.importorskip("grain.python")
     source = RecordSource(write(), "train")
-    assert isinstance(source, grain.RandomAccessDataSource)
+    assert isinstance(source, RandomAccessDataSource)
     assert repr(source).endswith("records', 'train', examples=7)")
     shuffled = grain.MapDataset.source(source).shuffle(seed=3)
     assert {sample["source_id"] for sample in shuffled} == {f"source-{i}" for i in range(7)}

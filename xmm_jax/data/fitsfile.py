@@ -1,5 +1,6 @@
 """FITS files in and out: any compression in, one-line errors, nothing half-written out."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -166,8 +167,10 @@ def write_fits(path: str | Path, hdus: Sequence) -> Path:
         scratch.write_bytes(content)
         scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); choose another folder with --out"
         ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
     return path

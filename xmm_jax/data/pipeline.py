@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-import grain.python as grain
+import grain
 import numpy as np
 
 from xmm_jax.data.augment import Augment, check_augment, decide, transform

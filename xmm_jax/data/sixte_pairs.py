@@ -8,6 +8,7 @@ and every other component thinned to the exposure that is left.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def sixte_source(
             for number in range(n):
                 yield _combine(catalogue, key, split_of[source], seed=seed, number=number)
 
-    return {source: lambda source=source: draw(source) for source in keys}
+    return {source: partial(draw, source) for source in keys}
 
 
 def _match(root: str | Path, kind: str, task: str) -> Pairs:
@@ -153,7 +154,7 @@ def _choose(
             if allowed := [pair for pair in pairs if _overlap(pair) == wanted]:
                 return allowed[draw.integers(len(allowed))]
         raise InputError(
-            f"{pairs[0][0].path}: every target part shares some of its photons; use --pairing=nested"
+            f"{pairs[0][0].path}: every target shares some of its photons; use --pairing=nested"
         )
     return pairs[draw.integers(len(pairs))]
 

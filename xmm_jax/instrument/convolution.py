@@ -164,5 +164,5 @@ def convolve(source: jax.Array, coefficients: Table, transforms: Table) -> jax.A
     array
         [y, x], not negative: the small negative ripples of a truncated sum are cut.
     """
-    spectrum = jnp.sum(jnp.fft.rfft2(coefficients * source) * transforms, axis=0)
+    spectrum = jnp.sum(jnp.fft.rfft2(coefficients * source[None]) * transforms, axis=0)
     return jnp.maximum(jnp.fft.irfft2(spectrum, s=source.shape), 0.0)

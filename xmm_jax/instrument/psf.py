@@ -159,10 +159,11 @@ def stamps(
     dy = index[None, :] - (fine_y - row)[:, None]
 
     axis_x, axis_y = x - camera.axis[0], y - camera.axis[1]
-    distance = jnp.sqrt(axis_x**2 + axis_y**2)
-    on_axis = distance == 0.0
-    safe = jnp.where(on_axis, 1.0, distance)
-    radial_x, radial_y = jnp.where(on_axis, 1.0, axis_x / safe), axis_y / safe
+    square = axis_x**2 + axis_y**2
+    on_axis = square == 0.0
+    distance = jnp.sqrt(jnp.where(on_axis, 1.0, square))  # not 0, where the slope is infinite
+    radial_x, radial_y = jnp.where(on_axis, 1.0, axis_x / distance), axis_y / distance
+    distance = jnp.where(on_axis, 0.0, distance)
 
     table = nodes(camera, core_scale)
     place = jnp.interp(
@@ -216,7 +217,8 @@ def add_stamps(image: jax.Array, stamp: jax.Array, column: jax.Array, row: jax.A
     """
     half_width = stamp.shape[-1] // 2
     index = np.arange(-half_width, half_width + 1)
-    rows, columns = row[:, None, None] + index[:, None], column[:, None, None] + index[None, :]
+    rows = row[:, None, None] + index[None, :, None]
+    columns = column[:, None, None] + index[None, None, :]
     # A negative index would count from the far side; an index past the end is dropped.
     rows = jnp.where(rows < 0, image.shape[0], rows)
     columns = jnp.where(columns < 0, image.shape[1], columns)

@@ -1,0 +1,66 @@
+"""Networks by name; to add one: one file, one line."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from xmm_jax.models.rrdb import RRDB, SIZES
+
+NETWORKS = {"rrdb": RRDB}
+
+
+def build(
+    name: str = "rrdb",
+    *,
+    size: str,
+    upscale: int,
+    in_channels: int = 2,
+    remat: bool = False,
+    dtype: Any = None,
+) -> nn.Module:
+    """Network of a named size.
+
+    Parameters
+    ----------
+    name : str
+        Key of `NETWORKS`.
+    size : str
+        Key of `SIZES`.
+    upscale : int
+        Output pixels per input pixel along one axis.
+    in_channels : int
+        Channels of the input.
+    remat : bool
+        Recompute activations in the backward pass.
+    dtype : dtype, optional
+        Precision of the trunk.
+    """
+    filters, blocks = SIZES[size]
+    return NETWORKS[name](filters, blocks, upscale, in_channels, remat, dtype)
+
+
+def init(key: jax.Array, network: nn.Module, in_channels: int) -> Any:
+    """Draw the weights of a network.
+
+    Parameters
+    ----------
+    key : array
+        Random key.
+    network : flax module
+        The graph.
+    in_channels : int
+        Channels of its input.
+
+    Returns
+    -------
+    pytree
+        Weights, float32.
+    """
+    # Every shape of a draw is compiled on its own, which takes longest on a CPU; code that runs
+    # once need neither be optimised nor unrolled.
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    looped = network.clone(unroll=1) if hasattr(network, "unroll") else network
+    draw = jax.jit(looped.init, compiler_options=options)
+    return draw(key, jnp.zeros((1, 8, 8, in_channels)))["params"]

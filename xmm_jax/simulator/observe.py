@@ -19,7 +19,7 @@ from xmm_jax.simulator.poisson import draw_counts, draw_nested
 from xmm_jax.simulator.presets import Preset, find_preset
 from xmm_jax.simulator.sky import SKY_UPSCALE, bin_sky, draw_extended
 
-__all__ = ["build_optics", "draw_pair", "expected_background", "expected_sources"]
+__all__ = ["build_optics", "detect", "draw_pair", "expected_background", "expected_sources"]
 
 
 def draw_pair(
@@ -72,7 +72,7 @@ def draw_pair(
     InputError
         For an unknown preset, kind or pairing, or photons shared between different grids.
     """
-    _check(upscale, target_background, target_kind, pairing)
+    _check(upscale, target_background, target_kind, pairing, exposure_s, target_exposure_s)
     constants = find_preset(preset)
     sky_key, agn_key, background_key, counts_key, target_key = jax.random.split(key, 5)
     extended, _ = draw_extended(sky_key, camera, constants, optics.sky_vignetting)
@@ -223,7 +223,14 @@ def _add_to_sky(
     return psf.add_stamps(sky, rate[:, None, None], column, row)
 
 
-def _check(upscale: int, target_background: bool, target_kind: str, pairing: str) -> None:
+def _check(
+    upscale: int,
+    target_background: bool,
+    target_kind: str,
+    pairing: str,
+    exposure_s,
+    target_exposure_s,
+) -> None:
     if target_kind not in ("expected", "observed"):
         raise InputError(f"target kind {target_kind!r} is unknown; choose expected or observed")
     if pairing not in ("simulated", "nested", "disjoint"):
@@ -232,3 +239,6 @@ def _check(upscale: int, target_background: bool, target_kind: str, pairing: str
         raise InputError(
             "nested pairs share photons: they need upscale 1, target_background and observed"
         )
+    known = isinstance(exposure_s, float | int) and isinstance(target_exposure_s, float | int)
+    if pairing != "simulated" and known and target_exposure_s <= exposure_s:
+        raise InputError(f"{pairing} pairs need target_exposure_s above {exposure_s:g}")

@@ -1,0 +1,75 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xmm_jax.instrument import detector
+from xmm_jax.instrument.camera import PN
+
+
+def test_frame_and_live_area():
+    live = detector.mask(PN)
+    assert live.shape == (411, 403)
+    assert live.dtype == bool
+    assert live.sum() == pytest.approx(132_399, abs=150)  # of the published mask
+
+
+def test_fine_mask_repeats_the_native_one():
+    live, fine = detector.mask(PN), detector.mask(PN, 2)
+    np.testing.assert_array_equal(fine[1::2, ::2], live)
+    np.testing.assert_array_equal(fine.reshape(411, 2, 403, 2).all(axis=(1, 3)), live)
+
+
+def test_halves_have_their_own_columns():
+    live = detector.mask(PN)
+    assert not live[206:, 180].any()  # dead in the upper half only
+    assert live[50:204, 180].any()
+    assert not live[:204, 151].any()  # dead in the lower half only
+    assert live[206:350, 151].any()
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("upscale", [1, 2])
+def test_overlap_with_the_published_mask(shared, upscale):
+    fits = pytest.importorskip("astropy.io.fits")
+    name = f"detector_mask/pn_mask_500_2000_detxy_{upscale}x.fits.gz"
+    published = fits.getdata(shared / "data" / name) > 0
+    live = detector.mask(PN, upscale)
+    assert (live & published).sum() / (live | published).sum() >= 0.998
+
+
+def test_weak_columns_beside_the_gaps():
+    response = detector.column_response(PN)
+    assert response.shape == (411, 403)
+    assert response[300, 67] == pytest.approx(0.11)
+    assert response[300, 128] == 1.0  # weak in the lower half only
+    assert response[100, 128] == pytest.approx(0.83)
+    weak = response < 1
+    assert not (weak & ~detector.mask(PN))[100:300].all(axis=0).any()  # none is a dead column
+    np.testing.assert_array_equal(detector.column_response(PN, 2)[::2, 1::2], response)
+
+
+def test_smear_stays_in_its_half_column_and_keeps_counts():
+    live = np.ones((411, 403), bool)
+    rate = jnp.zeros((411, 403)).at[300, 240].set(7.0)
+    smeared = np.asarray(detector.smear_out_of_time(PN, rate, live))
+    assert smeared.sum() == pytest.approx(7.0, rel=1e-5)
+    assert smeared[300, 240] == pytest.approx(7.0 * (1 - 0.063) + 7.0 * 0.063 / 206, rel=1e-5)
+    assert np.count_nonzero(smeared) == 206
+    assert not smeared[:205].any()
+    assert smeared[410, 240] == pytest.approx(7.0 * 0.063 / 206, rel=1e-5)
+
+
+@pytest.mark.parametrize("upscale", [1, 2])
+def test_smear_of_flat_light_on_live_pixels(upscale):
+    live = detector.mask(PN, upscale)
+    smeared = np.asarray(detector.smear_out_of_time(PN, jnp.ones(live.shape), live))
+    # Where light falls on f of a half column, 0.063 f of it comes back to each pixel.
+    share = live[: 205 * upscale].mean(axis=0)[100 * upscale]
+    assert smeared[50 * upscale, 100 * upscale] == pytest.approx(0.937 + 0.063 * share, rel=1e-5)
+
+
+def test_dead_pixels_give_no_smear():
+    live = np.ones((411, 403), bool)
+    live[300, 240] = False
+    rate = jnp.zeros((411, 403)).at[300, 240].set(7.0)
+    assert np.count_nonzero(np.asarray(detector.smear_out_of_time(PN, rate, live))) == 1

@@ -1,0 +1,157 @@
+"""Residual-in-residual dense network of Sweere et al. 2022 (section 3.1), after ESRGAN.
+
+3x3 convolutions throughout. `RRDB` with ``upscale=2`` ends in a pixel shuffle (XMM-SuperRes), with
+``upscale=1`` in a residual on the image channel of the input (XMM-DeNoise).
+"""
+
+import math
+from typing import Any
+
+import dm_pix
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+SIZES = {"tiny": (8, 1), "small": (16, 2), "base": (32, 4), "large": (64, 8)}
+"""Filters and blocks; base is the published network."""
+
+RESIDUAL = 0.2
+SLOPE = 0.2
+# PyTorch's default, which the published code left in place behind the upsampling convolution.
+UPSAMPLING_SLOPE = 0.01
+
+
+@jax.custom_jvp
+def clamp(x: jax.Array) -> jax.Array:
+    """Clip to [0, 1], passing gradients as if it were not there.
+
+    The published clamp has no gradient outside of [0, 1], and some seeds start with every pixel
+    outside: they never learn. Values are the same.
+    """
+    return jnp.clip(x, 0.0, 1.0)
+
+
+@clamp.defjvp
+def _clamp_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    return clamp(*primals), tangents[0]
+
+
+def _uniform(low: float, high: float) -> Any:
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, low, high)
+
+    return draw
+
+
+def conv(filters: int, inputs: int, *, name: str, dtype: Any = None, last: bool = False) -> nn.Conv:
+    """3x3 convolution, initialised as published.
+
+    Weights and biases are uniform within 1/sqrt(9 inputs), PyTorch's default; those of the last
+    layer in [-s, 1.01 s] with s = 1/sqrt(inputs) (paper, section 4).
+    """
+    bound = 1 / math.sqrt(inputs if last else 9 * inputs)
+    init = _uniform(-bound, 1.01 * bound if last else bound)
+    return nn.Conv(filters, (3, 3), dtype=dtype, kernel_init=init, bias_init=init, name=name)
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each seeing the outputs of all before it; residual scaled by 0.2."""
+
+    filters: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[b, y, x, filters]`` -> the same shape."""
+        seen = x
+        for i in range(1, 5):
+            y = conv(self.filters, i * self.filters, name=f"conv{i}", dtype=self.dtype)(seen)
+            seen = jnp.concatenate([seen, nn.leaky_relu(y, SLOPE)], axis=-1)
+        y = conv(self.filters, 5 * self.filters, name="conv5", dtype=self.dtype)(seen)
+        return x + RESIDUAL * y
+
+
+class Block(nn.Module):
+    """Three dense blocks inside one residual; the body of a scan."""
+
+    filters: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, _: None = None) -> tuple[jax.Array, None]:
+        """``[b, y, x, filters]`` -> the same shape."""
+        y = x
+        for i in range(1, 4):
+            y = DenseBlock(self.filters, self.dtype, name=f"RDB{i}")(y)
+        return x + RESIDUAL * y, None
+
+
+def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
+    """Channels to pixels in PyTorch's order: channel c*f*f + f*dy + dx goes to sub-pixel (dy, dx).
+
+    ``[b, y, x, f*f*c]`` -> ``[b, f*y, f*x, c]``.
+    """
+    b, y, w, channels = x.shape
+    c = channels // factor**2
+    # dm_pix keeps the channels of one output pixel last: (dy, dx, c) instead of (c, dy, dx).
+    x = x.reshape(b, y, w, c, factor**2).swapaxes(-1, -2).reshape(b, y, w, channels)
+    return dm_pix.depth_to_space(x, factor)
+
+
+class RRDB(nn.Module):
+    """The network: ``[b, y, x, in_channels]`` -> ``[b, s*y, s*x, 1]``, network units in [0, 1].
+
+    Attributes
+    ----------
+    filters, blocks : int
+        Width and number of RRDB blocks.
+    upscale : int
+        2: pixel shuffle head. 1: image channel of the input added at the end.
+    in_channels : int
+        1 or 2.
+    remat : bool
+        Recompute blocks in the backward pass: less memory, more time.
+    dtype : dtype, optional
+        Precision of the trunk (bfloat16 on accelerators); weights, head and output stay float32.
+    unroll : int, optional
+        Blocks per turn of the scan; by default all on a CPU, where XLA runs convolutions in a loop
+        20 to 30 times slower, and one elsewhere. The weights are the same.
+    """
+
+    filters: int
+    blocks: int
+    upscale: int
+    in_channels: int = 2
+    remat: bool = False
+    dtype: Any = None
+    unroll: int | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the network."""
+        n = self.filters
+        first = conv(n, self.in_channels, name="conv_first", dtype=self.dtype)(x)
+        trunk = conv(n, n, name="trunk_conv", dtype=self.dtype)(self._blocks(first))
+        y = first + trunk
+        if self.upscale == 1:
+            y = conv(1, n, name="conv_last", last=True)(y.astype(jnp.float32))
+            return clamp(y + x[..., :1])
+        y = conv(4 * n, n, name="upsampling", dtype=self.dtype)(y)
+        y = pixel_shuffle(nn.leaky_relu(y, UPSAMPLING_SLOPE), 2)
+        y = nn.leaky_relu(conv(n, n, name="HRconv", dtype=self.dtype)(y), SLOPE)
+        return clamp(conv(1, n, name="conv_last", last=True)(y.astype(jnp.float32)))
+
+    def _blocks(self, x: jax.Array) -> jax.Array:
+        unroll = self.unroll
+        if unroll is None:
+            unroll = self.blocks if jax.default_backend() == "cpu" else 1
+        body = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        scan = nn.scan(
+            body,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.blocks,
+            unroll=unroll,
+        )
+        y, _ = scan(self.filters, self.dtype, name="RRDB_trunk")(x, None)
+        return y
