@@ -1,4 +1,4 @@
-"""Four virtual CPU devices, quick compiles, and the files of other people where they are at hand."""
+"""Four virtual CPU devices, quick compiles, and the files of other people where at hand."""
 
 import os
 from pathlib import Path

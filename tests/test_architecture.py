@@ -34,7 +34,7 @@ def body_lines(node):
 def test_files_are_short_and_say_what_they_are(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 400
-    assert not {"utils", "helpers", "misc", "common"} & set(path.parts + (path.stem,))
+    assert not {"utils", "helpers", "misc", "common"} & {*path.parts, path.stem}
     if text.strip():
         assert ast.get_docstring(ast.parse(text))
 

@@ -9,15 +9,13 @@ from xmm_jax.log import Metrics, duration, progress, read_metrics
 
 def test_rows_after_the_resumed_step_are_dropped_and_a_torn_line_too(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    first = Metrics(path, start_step=0)
-    for step in (10, 20, 30):
-        first.write(step, "train", {"loss": step / 10})
-    first.close()
+    with Metrics(path, start_step=0) as first:
+        for step in (10, 20, 30):
+            first.write(step, "train", {"loss": step / 10})
     with path.open("a") as file:
         file.write('{"step": 40, "spl')
-    second = Metrics(path, start_step=20)
-    second.write(30, "train", {"loss": 9})
-    second.close()
+    with Metrics(path, start_step=20) as second:
+        second.write(30, "train", {"loss": 9})
     assert [(row["step"], row["loss"]) for row in read_metrics(path)] == [(10, 1), (20, 2), (30, 9)]
     assert all(json.loads(line) for line in path.read_text().splitlines())
 

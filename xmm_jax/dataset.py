@@ -6,7 +6,7 @@ and, in a stream, what is on the sky.
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 
 from xmm_jax.config import TASKS, Config, SimulatedConfig
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
+from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import Manifest, read_manifest
 from xmm_jax.data.pairs import make_sample, pad_sample
 from xmm_jax.data.pipeline import batches, eval_batches, example_numbers
@@ -59,7 +60,7 @@ def find_data(config: Config) -> str:
         f"{config.task}-{simulated.sky}-{simulated.target_kind}-{simulated.fields}"
         f"-v{SCHEMA_VERSION}"
     )
-    if not (folder / "manifest.json").exists() and jax.process_index() == 0:
+    if not (folder / MANIFEST).exists() and jax.process_index() == 0:
         say(f"no --data: simulating {simulated.fields} fields, once, into {folder}")
         write_source(folder, simulated_source(config.task, simulated), settings=about(config))
     if jax.process_count() > 1:
@@ -94,6 +95,25 @@ def check_records(folder: Path, task: str) -> Manifest:
         if split not in manifest.splits or not manifest.splits[split].examples:
             raise InputError(f"{folder}: no {split} records; prepare more sources")
     return manifest
+
+
+def keep_manifest(run: Path, data: str) -> None:
+    """Copy the manifest of the records into a run folder, or check that they are still the same.
+
+    Raises
+    ------
+    InputError
+        If the run was made with other records.
+    """
+    if data == STREAM:
+        return
+    if not (run / MANIFEST).exists():
+        if jax.process_index() == 0:
+            part = run / f"{MANIFEST}.part"
+            part.write_bytes((Path(data) / MANIFEST).read_bytes())
+            part.replace(run / MANIFEST)
+    elif read_manifest(run) != read_manifest(data):
+        raise InputError(f"{run}: made with other records than {data}; choose another --run")
 
 
 def write_source(
@@ -183,7 +203,9 @@ def _simulator(task: str, config: SimulatedConfig) -> tuple[Callable[[], Any], C
     return functools.partial(build_optics, **fixed), draw
 
 
-def training_batches(config: Config, data: str, *, start_step: int) -> Iterator[Mapping[str, Any]]:
+def training_batches(
+    config: Config, data: str, *, start_step: int
+) -> Generator[Mapping[str, Any], None, None]:
     """Endless batches of this process from the given step on, a function of (seed, step) alone.
 
     Parameters

@@ -223,7 +223,7 @@ def enhance_file(path: Path, output: Path, model: Model, *, name: str, force: bo
         history.append("--force: checks of camera, mode, filter and band were switched off")
     write_fits(output, to_hdus(observation, result, model, history))
     alive = observation.valid
-    before = observation.counts[alive].sum() / observation.exposure_s
+    before = (observation.counts[alive] / observation.exposure[alive]).sum()
     say(f"wrote {output}: {result.rate.sum():.4g} count/s, input {before:.4g} count/s")
 
 

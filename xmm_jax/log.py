@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 
@@ -27,6 +27,8 @@ def say(text: str) -> None:
 
 class Metrics:
     """Rows of figures, appended to ``metrics.jsonl`` and, if wanted, to TensorBoard.
+
+    A context manager; leaving it closes the files.
 
     Parameters
     ----------
@@ -63,8 +65,10 @@ class Metrics:
             for name, value in values.items():
                 self._board.add_scalar(f"{split}/{name}", float(value), step)
 
-    def close(self) -> None:
-        """Close the files."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for file in (self._file, self._board):
             if file is not None:
                 file.close()

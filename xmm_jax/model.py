@@ -19,9 +19,10 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xmm_jax import __version__
-from xmm_jax.checkpoint import CONFIG, restore_best
+from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
 from xmm_jax.config import TASKS, NetworkConfig, from_json
 from xmm_jax.errors import InputError
+from xmm_jax.log import read_metrics
 from xmm_jax.models import NETWORKS, build, init
 from xmm_jax.models.stretch import Scale
 from xmm_jax.optim import averaged_params, make_optimiser
@@ -224,6 +225,8 @@ def _from_run(run: Path) -> Model:
     params = init(jax.random.key(0), network, config.network.in_channels)
     state = init_state(params, make_optimiser(config.optim, steps=config.steps))
     step, part = restore_best(run, {"params": state.params, "opt_state": state.opt_state})
+    rows = [row for row in read_metrics(run / METRICS) if row["split"] == "validation"]
+    figures = next((row for row in rows if row["step"] == step), {})
     origin = {
         "run": run.name,
         "step": step,
@@ -231,6 +234,7 @@ def _from_run(run: Path) -> Model:
         "loss": config.loss,
         "seed": config.seed,
         "version": __version__,
+        "validation": {k: float(f"{v:.4g}") for k, v in figures.items() if "/" in k},
     }
     params = averaged_params(part["params"], part["opt_state"])
     return Model(config.task, network, params, scale, origin)

@@ -80,7 +80,7 @@ def train_step(
     gradient = jax.tree.map(lambda leaf: leaf / weight, gradient)
     updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics = {"loss": total / weight, "grad_norm": optax.global_norm(gradient)}
+    metrics = {"loss": total / weight, "grad_norm": optax.tree.norm(gradient)}
     return TrainState(state.step + 1, params, opt_state), metrics
 
 

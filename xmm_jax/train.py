@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from flax import linen as nn
 from xmm_jax import __version__
 from xmm_jax.checkpoint import CONFIG, METRICS, open_checkpoints, restore, save
 from xmm_jax.config import Config, differences, from_json, parse, parse_loss, to_json
-from xmm_jax.dataset import find_data, training_batches, validation_batches
+from xmm_jax.dataset import find_data, keep_manifest, training_batches, validation_batches
 from xmm_jax.errors import InputError, RunError, command
 from xmm_jax.log import Metrics, duration, progress, read_metrics, say
 from xmm_jax.losses import combine
@@ -61,6 +62,7 @@ def train(config: Config) -> Path:
     start_processes()
     run = open_run(config)
     data = find_data(config)
+    keep_manifest(run, data)
     mesh = make_mesh()
     say(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {config.parallel}")
 
@@ -93,28 +95,30 @@ def train(config: Config) -> Path:
         restored = restore(checkpoints, state)
         state = state if restored is None else restored
         first = int(state.step)
-        metrics = Metrics(run / METRICS, start_step=first, tensorboard=config.tensorboard)
+        with (
+            Metrics(run / METRICS, start_step=first, tensorboard=config.tensorboard) as metrics,
+            closing(training_batches(config, data, start_step=first)) as batches,
+        ):
 
-        def keep(state: TrainState, means: dict[str, float]) -> None:
-            metrics.write(int(state.step), "validation", means)
-            say(table(int(state.step), means))
-            save(checkpoints, state, about(config, data), loss=means["loss"])
+            def keep(state: TrainState) -> None:
+                step, means = int(state.step), finite(validate(state), int(state.step))
+                metrics.write(step, "validation", means)
+                say(table(step, means))
+                save(checkpoints, state, about(config, data), loss=means["loss"])
 
-        if restored is None:
-            keep(state, validate(state))
-        else:
-            say(f"{run}: going on from step {first}")
-        batches = training_batches(config, data, start_step=first)
-        steps = progress(
-            range(first + 1, config.steps + 1), total=config.steps, first=first, label="training"
-        )
-        for step in steps:
-            state, out = update(state, place_batch(next(batches), mesh, kind=config.parallel))
-            if step % config.log_every == 0 or step == config.steps:
-                metrics.write(step, "train", finite({k: float(v) for k, v in out.items()}, step))
-            if step % config.eval_every == 0 or step == config.steps:
-                keep(state, finite(validate(state), step))
-        metrics.close()
+            if restored is None:
+                keep(state)
+            else:
+                say(f"{run}: going on from step {first}")
+            steps = range(first + 1, config.steps + 1)
+            for step in progress(steps, total=config.steps, first=first, label="training"):
+                state, out = update(state, place_batch(next(batches), mesh, kind=config.parallel))
+                last = step == config.steps
+                if step % config.log_every == 0 or last:
+                    row = finite({name: float(value) for name, value in out.items()}, step)
+                    metrics.write(step, "train", row)
+                if step % config.eval_every == 0 or last:
+                    keep(state)
         checkpoints.wait_until_finished()
         best = checkpoints.best_step()
     say(summary(run, best, time.monotonic() - began))

@@ -9,7 +9,7 @@ the same batches, with `example_numbers` and the functions of `xmm_jax.data.augm
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -39,7 +39,7 @@ def batches(
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 4,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Training batches without end, shuffled and augmented.
 
     Parameters
@@ -104,7 +104,7 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 4,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Every example of a split once, in order.
 
     Parameters
@@ -187,12 +187,14 @@ def _stack(
     return batch | {"weight": weight, "index": index}
 
 
-def _run(batch: Callable[[int], Batch], first: int, last: int, threads: int) -> Iterator[Batch]:
+def _run(
+    batch: Callable[[int], Batch], first: int, last: int, threads: int
+) -> Generator[Batch, None, None]:
     """Batches of steps `first` to `last`, made ahead of time by threads, given in order."""
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     iterator = iter(grain.MapDataset.range(first, last).map(batch).to_iter_dataset(options))
 
-    def give() -> Iterator[Batch]:
+    def give() -> Generator[Batch, None, None]:
         try:
             yield from iterator
         finally:

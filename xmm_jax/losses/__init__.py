@@ -1,10 +1,11 @@
-"""Losses: prediction and target ``[b, y, x, 1]`` in network units -> one value per image ``[b]``."""
+"""Losses: prediction and target ``[b, y, x, 1]`` in network units -> one value per image."""
 
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 
 from xmm_jax.errors import InputError
 from xmm_jax.losses.normalization import TABLE, Affine
@@ -41,7 +42,7 @@ class Combined:
     def __call__(self, prediction: jax.Array, target: jax.Array) -> jax.Array:
         """Loss of each image, ``[b]``."""
         terms = (slope * LOSSES[name](prediction, target) for name, slope in self.slopes.items())
-        return sum(terms, start=jax.numpy.full(prediction.shape[0], self.offset))
+        return sum(terms, start=jnp.full(prediction.shape[0], self.offset))
 
 
 def combine(
@@ -52,7 +53,7 @@ def combine(
 ) -> Combined:
     """Sum of normalised losses.
 
-    As in the paper (section 4.2 there), weights are divided by their sum and multiply the slopes
+    As in the paper, weights are divided by their sum and multiply the slopes
     only; offsets are added as they are. PSNR and MS-SSIM in the sqrt stretch give
     ``5.433 - 0.0609 PSNR - 1.508 MS_SSIM``.
 

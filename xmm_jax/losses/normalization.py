@@ -1,6 +1,6 @@
 """Losses on one scale: slope and offset that make each 1 before training and 0 after.
 
-Sweere et al. 2022, appendix D: with the loss of an untrained network x1 and of a trained one x2,
+Sweere et al. 2022: with the loss of an untrained network x1 and of a trained one x2,
 ``normalised = slope * loss + offset`` with ``slope = 1 / (x1 - x2)``, ``offset = -x2 / (x1 - x2)``.
 """
 
@@ -38,7 +38,7 @@ def fit(untrained: float, trained: float) -> Affine:
     return Affine(slope, -trained * slope)
 
 
-# Untrained and trained losses of the network of the paper on simulated fields, per stretch.
+# Untrained and trained losses per stretch, from the published code.
 TABLE: dict[str, dict[str, Affine]] = {
     "linear": {
         "l1": fit(0.05746, 0.02097),

@@ -1,11 +1,14 @@
 """Networks by name; to add one: one file, one line."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xmm_jax.errors import InputError
 from xmm_jax.models.rrdb import RRDB, SIZES
 
 NETWORKS = {"rrdb": RRDB}
@@ -35,8 +38,18 @@ def build(
     remat : bool
         Recompute activations in the backward pass.
     dtype : dtype, optional
-        Precision of the trunk.
+        Precision of all layers but the last.
+
+    Raises
+    ------
+    InputError
+        If the name or the size is unknown.
     """
+    if name not in NETWORKS or size not in SIZES:
+        raise InputError(
+            f"network {name!r} of size {size!r} is unknown; networks are {', '.join(NETWORKS)}, "
+            f"sizes {', '.join(SIZES)}"
+        )
     filters, blocks = SIZES[size]
     return NETWORKS[name](filters, blocks, upscale, in_channels, remat, dtype)
 
@@ -58,9 +71,13 @@ def init(key: jax.Array, network: nn.Module, in_channels: int) -> Any:
     pytree
         Weights, float32.
     """
+    return _draw(network)(key, jnp.zeros((1, 8, 8, in_channels)))["params"]
+
+
+@functools.cache
+def _draw(network: nn.Module) -> Callable[..., Any]:
     # Every shape of a draw is compiled on its own, which takes longest on a CPU; code that runs
     # once need neither be optimised nor unrolled.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
     looped = network.clone(unroll=1) if hasattr(network, "unroll") else network
-    draw = jax.jit(looped.init, compiler_options=options)
-    return draw(key, jnp.zeros((1, 8, 8, in_channels)))["params"]
+    return jax.jit(looped.init, compiler_options=options)

@@ -1,7 +1,7 @@
 """Network units: the only place that turns counts and exposure into what a network sees.
 
 A rate is clipped to [0, clip rate], divided by the clip rate and stretched; backwards the other way
-(Sweere et al. 2022, section 2.3 and appendix D).
+(Sweere et al. 2022 and its published code).
 """
 
 import dataclasses
@@ -77,9 +77,7 @@ class Scale:
             )
 
 
-def to_inputs(
-    scale: Scale, counts: jax.Array, exposure: jax.Array, valid: jax.Array
-) -> jax.Array:
+def to_inputs(scale: Scale, counts: jax.Array, exposure: jax.Array, valid: jax.Array) -> jax.Array:
     """What the network sees of an observation.
 
     Parameters

@@ -28,8 +28,8 @@ def draw_pair(
     *,
     preset: str = "physical",
     upscale: int,
-    exposure_s=20_000.0,
-    target_exposure_s=100_000.0,
+    exposure_s: float | jax.Array = 20_000.0,
+    target_exposure_s: float | jax.Array = 100_000.0,
     target_background: bool,
     target_kind: str = "expected",
     pairing: str = "simulated",
@@ -228,8 +228,8 @@ def _check(
     target_background: bool,
     target_kind: str,
     pairing: str,
-    exposure_s,
-    target_exposure_s,
+    exposure_s: float | jax.Array,
+    target_exposure_s: float | jax.Array,
 ) -> None:
     if target_kind not in ("expected", "observed"):
         raise InputError(f"target kind {target_kind!r} is unknown; choose expected or observed")

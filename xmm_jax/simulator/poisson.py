@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 EXACT_BELOW = 12.0  # mean up to which the distribution is summed
-TERMS = 36  # P(N > 36) is 2e-9 at a mean of 12, below the step of a float32 uniform
+TERMS = 36  # P(N > 36) is 6e-9 at a mean of 12, below the step of a float32 uniform
 
 
 def draw_counts(key: jax.Array, expected: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtri
 
 from xmm_jax.instrument.calibration import Table
 from xmm_jax.instrument.camera import Camera, canvas_axes
@@ -59,10 +60,9 @@ def beta_model(key: jax.Array, x: jax.Array, y: jax.Array, texture: jax.Array) -
         Brightness, any unit. Cavaliere & Fusco-Femiano 1976; slopes of Mohr et al. 1999 (ApJ 517,
         627); turbulence of 10 to 30 % (Zhuravleva et al. 2014, Nature 515, 85).
     """
-    core_key, slope_key, strength_key = jax.random.split(key, 3)
-    core, beta = _log_uniform(core_key, 10.0, 200.0), _draw_beta(slope_key)
-    strength = jax.random.uniform(strength_key, minval=0.1, maxval=0.3)
-    return _beta(x, y, core, beta) * _lognormal(texture, strength)
+    core, slope, strength = jax.random.uniform(key, (3,))
+    profile = _beta(x, y, _log_between(core, 10.0, 200.0), _observed_beta(slope))
+    return profile * _lognormal(texture, _between(strength, 0.1, 0.3))
 
 
 def cool_core(key: jax.Array, x: jax.Array, y: jax.Array, texture: jax.Array) -> jax.Array:
@@ -83,13 +83,12 @@ def cool_core(key: jax.Array, x: jax.Array, y: jax.Array, texture: jax.Array) ->
         Brightness, any unit. Double beta model, core radius 0.1 to 0.4 of the outer one and central
         excess 3 to 30.
     """
-    keys = jax.random.split(key, 5)
-    core, beta = _log_uniform(keys[0], 30.0, 200.0), _draw_beta(keys[1])
-    inner = jnp.maximum(core * jax.random.uniform(keys[2], minval=0.1, maxval=0.4), 4.0)
-    excess = _log_uniform(keys[3], 3.0, 30.0)
-    strength = jax.random.uniform(keys[4], minval=0.1, maxval=0.3)
-    profile = _beta(x, y, core, beta) + excess * _beta(x, y, inner, jnp.maximum(beta, 0.6))
-    return profile * _lognormal(texture, strength)
+    core, slope, ratio, excess, strength = jax.random.uniform(key, (5,))
+    core, beta = _log_between(core, 30.0, 200.0), _observed_beta(slope)
+    inner = jnp.maximum(core * _between(ratio, 0.1, 0.4), 4.0)  # two sky pixels
+    peak = _log_between(excess, 3.0, 30.0) * _beta(x, y, inner, jnp.maximum(beta, 0.6))
+    profile = _beta(x, y, core, beta) + peak
+    return profile * _lognormal(texture, _between(strength, 0.1, 0.3))
 
 
 def turbulent(key: jax.Array, x: jax.Array, y: jax.Array, texture: jax.Array) -> jax.Array:
@@ -110,11 +109,9 @@ def turbulent(key: jax.Array, x: jax.Array, y: jax.Array, texture: jax.Array) ->
         Brightness, any unit; strengths measured on the simulated galaxies and clusters of Sweere et
         al. 2022.
     """
-    core_key, slope_key, strength_key = jax.random.split(key, 3)
-    core = _log_uniform(core_key, 40.0, 300.0)
-    beta = jax.random.uniform(slope_key, minval=0.3, maxval=0.8)
-    strength = jax.random.uniform(strength_key, minval=0.4, maxval=0.9)
-    return _beta(x, y, core, beta) * _lognormal(texture, strength)
+    core, slope, strength = jax.random.uniform(key, (3,))
+    profile = _beta(x, y, _log_between(core, 40.0, 300.0), _between(slope, 0.3, 0.8))
+    return profile * _lognormal(texture, _between(strength, 0.4, 0.9))
 
 
 # name: (weight, function)
@@ -146,18 +143,16 @@ def draw_extended(
     rate, extended : array, Extended
         On-axis rate [count/s/sky pixel] as [y, x], before vignetting, and what was drawn.
     """
-    place_key, field_key, family_key, shape_key, bright_key, zoom_key = jax.random.split(key, 6)
-    zoom = jax.random.uniform(zoom_key, minval=preset.zoom[0], maxval=preset.zoom[1])
-    low, high = preset.brightness
-    if preset.log_brightness:
-        sigma = _log_uniform(bright_key, low, high)
-    else:
-        sigma = jax.random.uniform(bright_key, minval=low, maxval=high)
+    scalar_key, place_key, field_key, shape_key = jax.random.split(key, 4)
+    zoom, sigma, kind = jax.random.uniform(scalar_key, (3,))
+    zoom = _between(zoom, *preset.zoom)
+    sigma = (_log_between if preset.log_brightness else _between)(sigma, *preset.brightness)
 
     centre_x, centre_y, x, y = _place(place_key, camera)
     texture = draw_texture(field_key, x.shape[0], camera.pixel_arcsec / SKY_UPSCALE)
     weights, functions = zip(*FAMILIES.values(), strict=True)
-    family = jax.random.choice(family_key, len(weights), p=np.array(weights) / sum(weights))
+    steps = np.float32(np.cumsum(weights[:-1]) / sum(weights))
+    family = jnp.sum(kind > steps)
     brightness = jax.lax.switch(family, functions, shape_key, x / zoom, y / zoom, texture)
 
     extended = Extended(centre_x, centre_y, sigma, zoom, family)
@@ -215,17 +210,14 @@ def draw_texture(key: jax.Array, size: int, pixel_arcsec: float) -> jax.Array:
         [y, x], mean 0, variance 1, periodic. Power k^-n, n uniform in 1.8 to 4 (Kolmogorov: 11/3),
         flat beyond an outer scale of 1 to 10 arcmin, cut at 3 arcsec.
     """
-    slope_key, scale_key, real_key, imaginary_key = jax.random.split(key, 4)
-    slope = jax.random.uniform(slope_key, minval=1.8, maxval=4.0)
-    outer = _log_uniform(scale_key, 60.0, 600.0)
+    scalar_key, noise_key = jax.random.split(key)
+    slope, outer = jax.random.uniform(scalar_key, (2,))
+    slope, outer = _between(slope, 1.8, 4.0), _log_between(outer, 60.0, 600.0)
     wave_y = np.fft.fftfreq(size, pixel_arcsec).astype(np.float32)
     wave_x = np.fft.rfftfreq(size, pixel_arcsec).astype(np.float32)
     square = jnp.square(wave_y)[:, None] + jnp.square(wave_x)[None, :]
     amplitude = (square + 1.0 / outer**2) ** (-slope / 4.0) * jnp.exp(-0.5 * 9.0 * square)
-    shape = square.shape
-    noise = jax.lax.complex(
-        jax.random.normal(real_key, shape), jax.random.normal(imaginary_key, shape)
-    )
+    noise = jax.lax.complex(*jax.random.normal(noise_key, (2, *square.shape)))
     field = jnp.fft.irfft2(amplitude * noise, s=(size, size))
     field = field - jnp.mean(field)
     return field / jnp.sqrt(jnp.mean(jnp.square(field)))
@@ -253,17 +245,17 @@ def bin_sky(image: jax.Array, upscale: int) -> jax.Array:
 
 def _place(key: jax.Array, camera: Camera):
     """Centre of a source and the coordinates of the canvas in its frame [arcsec]."""
-    near_key, far_key, where_key, turn_key, ratio_key, mirror_key = jax.random.split(key, 6)
-    near = jax.random.normal(near_key, (2,)) * (40.0 / camera.pixel_arcsec)
-    radius, angle = jax.random.uniform(far_key, (2,)) * jnp.array([1.0, 2.0 * np.pi])
-    radius = 0.9 * camera.fov_radius * jnp.sqrt(radius)
-    far = radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
-    anywhere = jax.random.bernoulli(where_key, 0.1)
-    centre = jnp.where(anywhere, jnp.array(camera.fov_centre) + far, jnp.array(camera.axis) + near)
+    normal_key, uniform_key = jax.random.split(key)
+    near_x, near_y, flat = jax.random.normal(normal_key, (3,))
+    radius, angle, anywhere, turn, mirror = jax.random.uniform(uniform_key, (5,))
+    near = jnp.array(camera.axis) + 40.0 / camera.pixel_arcsec * jnp.stack([near_x, near_y])
+    radius, angle = 0.9 * camera.fov_radius * jnp.sqrt(radius), 2.0 * np.pi * angle
+    far = jnp.array(camera.fov_centre) + radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+    centre = jnp.where(anywhere < 0.1, far, near)
 
-    turn = jax.random.uniform(turn_key, maxval=2.0 * np.pi)
-    ratio = jnp.clip(0.8 + 0.1 * jax.random.normal(ratio_key), 0.5, 1.0)
-    mirror = jnp.where(jax.random.bernoulli(mirror_key), -1.0, 1.0)
+    turn = 2.0 * np.pi * turn
+    ratio = jnp.clip(0.8 + 0.1 * flat, 0.5, 1.0)
+    mirror = jnp.where(mirror < 0.5, -1.0, 1.0)
     x, y = (axis.astype(np.float32) for axis in canvas_axes(camera, SKY_UPSCALE))
     dx = (x - centre[0])[None, :] * camera.pixel_arcsec
     dy = (y - centre[1])[:, None] * camera.pixel_arcsec
@@ -276,13 +268,17 @@ def _beta(x: jax.Array, y: jax.Array, core: jax.Array, beta: jax.Array) -> jax.A
     return (1.0 + (x * x + y * y) / (core * core)) ** (0.5 - 3.0 * beta)
 
 
-def _draw_beta(key: jax.Array) -> jax.Array:
-    return jnp.clip(0.65 + 0.1 * jax.random.normal(key), 0.4, 1.0)
+def _observed_beta(uniform: jax.Array) -> jax.Array:
+    return jnp.clip(0.65 + 0.1 * ndtri(uniform), 0.4, 1.0)
 
 
 def _lognormal(texture: jax.Array, strength: jax.Array) -> jax.Array:
     return jnp.exp(strength * texture - 0.5 * strength * strength)
 
 
-def _log_uniform(key: jax.Array, low: float, high: float) -> jax.Array:
-    return low * (high / low) ** jax.random.uniform(key)
+def _between(uniform: jax.Array, low: float, high: float) -> jax.Array:
+    return low + (high - low) * uniform
+
+
+def _log_between(uniform: jax.Array, low: float, high: float) -> jax.Array:
+    return low * (high / low) ** uniform
