@@ -1,6 +1,8 @@
 """Four virtual CPU devices, quick compiles, and the files of other people where at hand."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Before jax is imported anywhere: device count and the optimisation level of XLA:CPU are read once.
@@ -15,10 +17,18 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-if cache := os.environ.get("XMM_JAX_COMPILE_CACHE"):
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+# What is compiled twice in a session is compiled once; name a folder to keep it between sessions.
+CACHE = os.environ.get("XMM_JAX_COMPILE_CACHE") or tempfile.mkdtemp(prefix="xmm_jax-xla-")
+jax.config.update("jax_compilation_cache_dir", CACHE)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    if not os.environ.get("XMM_JAX_COMPILE_CACHE"):
+        shutil.rmtree(CACHE, ignore_errors=True)
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

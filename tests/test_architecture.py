@@ -50,7 +50,8 @@ def test_functions_are_short_and_take_their_key_first(path):
         if "key" in names and "jax.random" in ast.unparse(node):
             assert names[0] == "key", node.name
         for default in node.args.defaults + node.args.kw_defaults:
-            assert "jnp." not in (ast.unparse(default) if default else ""), node.name
+            called = isinstance(default, ast.Call)  # an array made when the file is imported
+            assert not (called and "jnp." in ast.unparse(default)), node.name
 
 
 def test_names_of_the_field():

@@ -117,4 +117,4 @@ def _restore_item(
         restore_args=ocp.checkpoint_utils.construct_restore_args(like),
         partial_restore=partial,
     )
-    return checkpoints.restore(step, args=ocp.args.Composite(state=wanted)).state
+    return checkpoints.restore(step, args=ocp.args.Composite(state=wanted))["state"]

@@ -108,10 +108,9 @@ def keep_manifest(run: Path, data: str) -> None:
     if data == STREAM:
         return
     if not (run / MANIFEST).exists():
-        if jax.process_index() == 0:
-            part = run / f"{MANIFEST}.part"
-            part.write_bytes((Path(data) / MANIFEST).read_bytes())
-            part.replace(run / MANIFEST)
+        part = run / f"{MANIFEST}.part"
+        part.write_bytes((Path(data) / MANIFEST).read_bytes())
+        part.replace(run / MANIFEST)
     elif read_manifest(run) != read_manifest(data):
         raise InputError(f"{run}: made with other records than {data}; choose another --run")
 
@@ -174,7 +173,7 @@ def simulated_source(task: str, config: SimulatedConfig, *, seed: int = 0) -> So
 
     def sample(name: str, number: int) -> Iterator[dict[str, Any]]:
         key = jax.random.fold_in(jax.random.key(seed), number)
-        arrays = {k: np.asarray(v)[..., 0] for k, v in one(key, optics()).items()}
+        arrays: dict[str, Any] = {k: np.asarray(v)[..., 0] for k, v in one(key, optics()).items()}
         yield make_sample(
             **arrays,
             source_id=name,

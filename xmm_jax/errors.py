@@ -6,10 +6,18 @@ to do. The entry points wear `@command`, which prints that line and leaves with 
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-Main = Callable[[Sequence[str] | None], None]
+
+class Main(Protocol):
+    """``main`` of one verb: the command line, by default that of the process."""
+
+    __module__: str
+
+    def __call__(self, argv: Sequence[str] | None = None) -> None:
+        """Run the verb."""
 
 
 class InputError(ValueError):

@@ -66,7 +66,9 @@ def import_model(path: Path, *, stretch: str = "sqrt") -> Model:
     """
     settings, params = read_published(path)
     task = next(name for name, task in TASKS.items() if task.upscale == settings["upscale"])
-    network = NETWORKS["rrdb"](**settings)
+    network = NETWORKS["rrdb"](
+        settings["filters"], settings["blocks"], settings["upscale"], settings["in_channels"]
+    )
     scale = Scale(
         stretch=stretch,
         clip_rate=NetworkConfig.clip_rate,

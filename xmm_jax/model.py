@@ -23,7 +23,7 @@ from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
 from xmm_jax.config import TASKS, NetworkConfig, from_json
 from xmm_jax.errors import InputError
 from xmm_jax.log import read_metrics
-from xmm_jax.models import NETWORKS, build, init
+from xmm_jax.models import NETWORKS, apply, build, init
 from xmm_jax.models.stretch import Scale
 from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.step import Batch, init_state, predict
@@ -58,7 +58,7 @@ class Model:
 
     def apply(self, inputs: jax.Array) -> jax.Array:
         """Network units in and out: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]`` in [0, 1]."""
-        return self.network.apply({"params": self.params}, inputs)  # type: ignore[return-value]
+        return apply(self.network, self.params, inputs)
 
     def predict(self, batch: Batch) -> jax.Array:
         """Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``.
@@ -146,7 +146,8 @@ def save_model(folder: str | Path, model: Model, *, extra: dict[str, bytes] | No
     part.mkdir(parents=True)
     (part / SETTINGS).write_text(json.dumps(_settings(model), indent=2) + "\n")
     arrays = flatten_dict(jax.device_get(model.params), sep="/")
-    np.savez(part / WEIGHTS, **{k: np.asarray(v, np.float32) for k, v in arrays.items()})
+    named = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    np.savez(part / WEIGHTS, allow_pickle=False, **named)
     (part / CARD).write_text(card(model))
     for name, content in (extra or {}).items():
         (part / name).write_bytes(content)
@@ -208,7 +209,7 @@ def _read_folder(folder: Path) -> Model:
         network = NETWORKS[described.pop("name")](
             **described, upscale=scale.upscale, in_channels=scale.in_channels
         )
-        with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
+        with (folder / WEIGHTS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             params = unflatten_dict({k: jnp.asarray(arrays[k]) for k in arrays.files}, sep="/")
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: missing from the model folder") from None

@@ -15,7 +15,7 @@ from xmm_jax.config import OptimConfig
 class AverageState(NamedTuple):
     """Number of updates and the exponential average of the weights, a tree like the weights."""
 
-    count: jax.Array
+    number: jax.Array
     params: Any
 
 
@@ -77,10 +77,10 @@ def average_params(decay: float) -> optax.GradientTransformation:
         return AverageState(jnp.zeros((), jnp.int32), params)
 
     def update(updates: Any, state: AverageState, params: Any) -> tuple[Any, AverageState]:
-        keep = jnp.minimum(decay, (1.0 + state.count) / (10.0 + state.count))
+        keep = jnp.minimum(decay, (1.0 + state.number) / (10.0 + state.number))
         new = optax.apply_updates(params, updates)
         mean = optax.incremental_update(new, state.params, 1.0 - keep)
-        return updates, AverageState(state.count + 1, mean)
+        return updates, AverageState(state.number + 1, mean)
 
     return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from xmm_jax.models import apply
 from xmm_jax.models.stretch import Scale, to_inputs, to_rate, to_target
 
 Batch = Mapping[str, jax.Array]
@@ -67,7 +68,7 @@ def train_step(
     target = to_target(scale, batch["target"], batch["target_exposure"], valid)
 
     def objective(params: Any) -> jax.Array:
-        outputs = network.apply({"params": params}, inputs)
+        outputs = apply(network, params, inputs)
         # Dead pixels are zero on both sides, as in the published training.
         per_image = loss(jnp.where(valid, outputs, 0.0), target)
         return jnp.sum(per_image * batch["weight"])
@@ -114,7 +115,7 @@ def eval_step(
         Mean over devices of the sums, and of ``weight``; their ratio is the mean over images.
     """
     inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
-    outputs = network.apply({"params": params}, inputs)
+    outputs = apply(network, params, inputs)
     weight = batch["weight"]
     # where, not times: a figure of a padding example may be NaN.
     sums = {
@@ -142,7 +143,7 @@ def predict(network: nn.Module, scale: Scale, params: Any, batch: Batch) -> jax.
         Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``.
     """
     inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
-    return to_rate(scale, network.apply({"params": params}, inputs))
+    return to_rate(scale, apply(network, params, inputs))
 
 
 def _mean(tree: Any, axis_name: str | None) -> Any:

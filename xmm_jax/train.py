@@ -60,9 +60,9 @@ def train(config: Config) -> Path:
     """
     began = time.monotonic()
     start_processes()
-    run = open_run(config)
+    run = check_run(config)
     data = find_data(config)
-    keep_manifest(run, data)
+    open_run(run, config, data)
     mesh = make_mesh()
     say(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {config.parallel}")
 
@@ -125,13 +125,13 @@ def train(config: Config) -> Path:
     return run
 
 
-def open_run(config: Config) -> Path:
-    """Make the run folder, or check that it was made with the same settings.
+def check_run(config: Config) -> Path:
+    """Refuse a run folder that is something else or was made with other settings.
 
     Raises
     ------
     InputError
-        If it is not a run folder or its settings differ, naming the flags.
+        Naming the flags that differ.
     """
     run = Path(config.run)
     if (run / CONFIG).exists():
@@ -143,12 +143,17 @@ def open_run(config: Config) -> Path:
             )
     elif run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise InputError(f"{run}: exists and is not a run folder; choose another --run")
+    return run
+
+
+def open_run(run: Path, config: Config, data: str) -> None:
+    """Make the run folder and write settings and manifest into it."""
     if jax.process_index() == 0:
         run.mkdir(parents=True, exist_ok=True)
+        keep_manifest(run, data)
         part = run / f"{CONFIG}.part"
         part.write_text(to_json(config))
         part.replace(run / CONFIG)
-    return run
 
 
 def first_params(config: Config, network: nn.Module) -> Any:

@@ -1,0 +1,1 @@
+"""Observations from FITS, pairs, records, batches."""

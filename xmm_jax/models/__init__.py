@@ -81,3 +81,8 @@ def _draw(network: nn.Module) -> Callable[..., Any]:
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
     looped = network.clone(unroll=1) if hasattr(network, "unroll") else network
     return jax.jit(looped.init, compiler_options=options)
+
+
+def apply(network: nn.Module, params: Any, inputs: jax.Array) -> jax.Array:
+    """Outputs of a network: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]``, network units."""
+    return network.apply({"params": params}, inputs)  # type: ignore[return-value]

@@ -145,6 +145,7 @@ def _text(text: str, *_encoding: Any) -> bytes:
 
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
+    ("__builtin__", "set"): set,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch", "device"): _Ignored,
