@@ -194,17 +194,19 @@ _PAPER: dict[str, Any] = {
 _TINY: dict[str, Any] = {
     "network": NetworkConfig(size="tiny"),
     "optim": OptimConfig(learning_rate=2e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
+    "simulated": SimulatedConfig(fields=64),
     "flips": True,
-    "log_every": 10,
+    "steps": 240,
+    "eval_every": 80,
 }
 
 PRESETS: dict[str, dict[str, Config]] = {
     "sr": {
-        "tiny": _preset("sr", "tiny", steps=300, crop=104, eval_every=100, **_TINY),
+        "tiny": _preset("sr", "tiny", crop=104, **_TINY),
         "paper": _preset("sr", "paper", **_PAPER),
     },
     "dn": {
-        "tiny": _preset("dn", "tiny", steps=300, crop=208, eval_every=100, **_TINY),
+        "tiny": _preset("dn", "tiny", crop=200, batch_size=2, **_TINY),
         "paper": _preset("dn", "paper", **_PAPER),
     },
 }

@@ -82,7 +82,8 @@ def prepare(config: PrepareConfig) -> Manifest:
     """
     fractions = (1 - config.validation - config.test, config.validation, config.test)
     settings: dict[str, Any] = dataclasses.asdict(config)
-    for name in ("out", "overwrite", "paths"):
+    unused = ("pairing",) if config.source == "simulator" else ("preset", "target_kind")
+    for name in ("out", "overwrite", "paths", *unused):
         settings.pop(name)
     return write_source(
         Path(config.out),

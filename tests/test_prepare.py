@@ -1,0 +1,75 @@
+"""Records from each source, through the command; bad input in one line."""
+
+import numpy as np
+import pytest
+
+from xmm_jax import prepare
+from xmm_jax.data.manifest import read_manifest
+from xmm_jax.data.tfrecord import RecordSource
+
+
+def fails(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        prepare.main(argv)
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
+
+
+def test_bad_input_gives_one_line_and_no_folder(tmp_path, capsys):
+    out = tmp_path / "records"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    to = f"--out={out}"
+    assert "--out" in fails(["--task=sr"], capsys)
+    assert str(empty) in fails(["--from=sixte", str(empty), to], capsys)
+    assert str(empty) in fails(["--from=real", str(empty), "--task=dn", to], capsys)
+    assert "one folder, got 0" in fails(["--from=sixte", to], capsys)
+    assert "dn only" in fails(["--from=real", str(empty), "--task=sr", to], capsys)
+    assert "reads no files" in fails([str(empty), to], capsys)
+    assert "sum to 1" in fails(["--validation=0.8", "--test=0.8", to], capsys)
+    assert list(tmp_path.iterdir()) == [empty]
+
+
+def test_existing_records_are_kept(tmp_path, capsys):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    fails([f"--out={out}", "--n=1", "--task=dn", "--overwrite"], capsys)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("pairing", ["disjoint", "nested", "thinned"])
+def test_real_images(shared, tmp_path, pairing):
+    out = tmp_path / "real"
+    root = str(shared / "data" / "real")
+    prepare.main(["--from=real", root, "--task=dn", f"--pairing={pairing}", f"--out={out}"])
+    manifest = read_manifest(out)
+    assert manifest.upscale == 1
+    assert sum(split.examples for split in manifest.splits.values()) >= 3
+    for split in manifest.splits:
+        sample = RecordSource(out, split)[0]
+        assert sample["counts"].shape == (416, 416, 1)
+        assert sample["target"].sum() > 0
+        if pairing != "nested":
+            assert sample["pairing"] == pairing
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("task", ["sr", "dn"])
+def test_sixte_components(shared, tmp_path, task):
+    out = tmp_path / "sixte"
+    root = str(shared / "data" / "sim")
+    prepare.main(["--from=sixte", root, f"--task={task}", "--n=2", f"--out={out}"])
+    manifest = read_manifest(out)
+    assert [split.examples for split in manifest.splits.values()] == [2, 2, 2]
+    sample = RecordSource(out, "train")[0]
+    upscale = {"sr": 2, "dn": 1}[task]
+    assert sample["target"].shape == (416 * upscale, 416 * upscale, 1)
+    # The target sees about as many counts a second of the same sources; background aside.
+    ratio = sample["target"].sum() / sample["target_exposure"].max()
+    ratio /= sample["counts"].sum() / sample["exposure"].max()
+    assert 0.4 < ratio < 1.1
+    assert np.all(sample["counts"][~sample["valid"]] == 0)

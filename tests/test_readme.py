@@ -1,0 +1,98 @@
+"""What the README promises: two set-up commands, verbs that exist, flags that parse."""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xmm_jax.__main__ import VERBS
+from xmm_jax.__main__ import main as run_verb
+from xmm_jax.config import parse
+from xmm_jax.flags import parse_flags
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+SETTINGS = {
+    "simulate": "SimulateConfig",
+    "prepare": "PrepareConfig",
+    "export": "ExportConfig",
+    "enhance": "EnhanceConfig",
+    "import_published": "ImportConfig",
+}
+
+
+def verb_and_flags(command):
+    """``python -m xmm_jax.VERB ...`` or ``xmm-jax VERB ...``, None for other commands."""
+    words = shlex.split(command.split("&&")[-1])
+    if words[:2] == ["python", "-m"] and words[2].startswith("xmm_jax."):
+        return words[2].removeprefix("xmm_jax."), words[3:]
+    return (words[1], words[2:]) if words[0] == "xmm-jax" else None
+
+
+def test_there_are_exactly_two_set_up_commands():
+    assert len(re.findall(r"<!-- command \d: ", README)) == 2
+    assert re.search(r"<!-- command 1: main job -->\s*```sh\n[^\n]+--task=sr[^\n]*\n```", README)
+    assert re.search(r"<!-- command 2: test -->\s*```sh\n[^\n]+ -m pytest\n```", README)
+    assert len(README.splitlines()) < 250
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_flags_that_exist(command):
+    found = verb_and_flags(command)
+    if found is None:
+        assert command.startswith("python -m pip install")
+        return
+    verb, flags = found
+    if verb == "train":
+        parse(flags)
+    else:
+        module = importlib.import_module(f"xmm_jax.{verb}")
+        parse_flags(getattr(module, SETTINGS[verb])(), flags, verb=verb, description="")
+
+
+def test_every_verb_is_in_the_readme_and_on_the_command_line(capsys):
+    for verb in VERBS:
+        assert f"`{verb}`" in README
+    run_verb([])
+    assert "enhance" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        run_verb(["fly"])
+    assert caught.value.code == 2
+    assert "no verb 'fly'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_says_what_it_does(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_verb([verb, "--help"])
+    assert caught.value.code == 0
+    assert f"usage: xmm-jax {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_main_job_beats_the_input(tmp_path):
+    job = next(command for command in COMMANDS if "pip install -e . &&" in command)
+    verb, flags = verb_and_flags(job)
+    done = subprocess.run(
+        [sys.executable, "-m", f"xmm_jax.{verb}", *flags],
+        cwd=tmp_path,
+        env=os.environ | {"XMM_JAX_CACHE": str(tmp_path / "cache")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    last = done.stdout.strip().splitlines()[-3:]
+    gain = float(re.search(r"gain ([+-]\d+\.\d+) dB", last[0]).group(1))
+    assert gain > 1.0, done.stdout
+    assert last[1].startswith("wrote runs/sr-tiny-seed0")
