@@ -1,5 +1,7 @@
 """Enhance the real images: exact sky positions, files that open cleanly."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ from xmm_jax.model import Model, make_network, save_model
 from xmm_jax.models import init
 
 pytestmark = pytest.mark.reference
+
+# The cards that the FITS standard needs for a tangent projection, and no others.
+WCS_KEY = re.compile(r"(CTYPE|CUNIT|CRPIX|CRVAL|CDELT)[12]|(CD|PC)[12]_[12]|EQUINOX|RADESYS")
 
 
 @pytest.fixture(scope="module", params=["sr", "dn"])
@@ -48,9 +53,8 @@ def test_the_sky_stays_where_it_is(shared, model, tmp_path):
             with fits.open(path) as original:
                 if original[0].header["CTYPE1"] == "RA---TAN":
                     # Against the file itself, by its CD or PC matrix alone.
-                    header = original[0].header.copy()
-                    for key in ("CROTA2", "CROT2", "RADECSYS", "DATE-OBS", "DATE-END"):
-                        header.remove(key, ignore_missing=True)
+                    cards = original[0].header.cards
+                    header = fits.Header([c for c in cards if WCS_KEY.fullmatch(c.keyword)])
                     there = WCS(header).pixel_to_world(x, y)
                     assert there.separation(made.pixel_to_world(*fine)).arcsec.max() < 0.01
             live = hdus["DQ"].data & enhance.DQ_DEAD == 0
