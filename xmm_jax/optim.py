@@ -74,7 +74,8 @@ def average_params(decay: float) -> optax.GradientTransformation:
     """
 
     def init(params: Any) -> AverageState:
-        return AverageState(jnp.zeros((), jnp.int32), params)
+        # A copy: the step gives the memory of weights and of their average back apart.
+        return AverageState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
 
     def update(updates: Any, state: AverageState, params: Any) -> tuple[Any, AverageState]:
         keep = jnp.minimum(decay, (1.0 + state.number) / (10.0 + state.number))

@@ -86,6 +86,7 @@ def test_shard_map_gives_the_same_weights(run, records, tmp_path):
 
 
 def test_runs_are_not_mixed_up(run, records, tmp_path, capsys):
+    assert "choose from l1" in fails(train.main, ["--loss=mse", f"--run={tmp_path / 'x'}"], capsys)
     flags = [*FLAGS, f"--data={records}", f"--run={run}", "--steps=4"]
     assert "--seed: 0 -> 1" in fails(train.main, [*flags, "--seed=1"], capsys)
     (tmp_path / "notes.txt").write_text("mine")
@@ -111,7 +112,7 @@ def test_a_loss_that_is_no_number_stops_the_run(records, tmp_path, capsys):
 def test_fine_tuning_starts_from_the_weights_of_another_run(run, records, tmp_path, capsys):
     folder = tmp_path / "tuned"
     flags = [*FLAGS, f"--data={records}", f"--run={folder}", "--steps=1", f"--init_from={run}"]
-    train.main([*flags, "--eval_every=1"])
+    train.main([*flags, "--eval_every=1", "--optim.average=0.5"])
     first = read_metrics(folder / "metrics.jsonl")[0]
     best = [row for row in read_metrics(run / "metrics.jsonl") if row["split"] == "validation"]
     assert first["loss"] == pytest.approx(min(row["loss"] for row in best), rel=1e-6)

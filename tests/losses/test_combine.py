@@ -90,7 +90,7 @@ def test_normalisation_of_ones_own():
     ("weights", "stretch", "message"),
     [
         ({"mse": 1.0}, "sqrt", "choose from l1, l2, poisson, psnr, ssim, ms_ssim"),
-        ({"l2": 1.0}, "sqrt", "no normalisation"),
+        ({"l2": 1.0}, "cubic", "no normalisation"),
         ({"l1": 1.0}, "cubic", "no normalisation for the stretch 'cubic'"),
         ({"l1": 0.0}, "sqrt", "positive"),
         ({"l1": float("inf")}, "sqrt", "positive"),

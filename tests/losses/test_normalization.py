@@ -41,7 +41,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("stretch", PUBLISHED)
 def test_table_is_the_published_one(stretch):
     assert TABLE.keys() == PUBLISHED.keys()
-    assert TABLE[stretch].keys() == PUBLISHED[stretch].keys()
+    assert TABLE[stretch].keys() == {*PUBLISHED[stretch], "l2"}
     for name, pair in PUBLISHED[stretch].items():
         np.testing.assert_allclose(TABLE[stretch][name], pair, rtol=1e-6, err_msg=name)
 
@@ -56,3 +56,13 @@ def test_fit_takes_untrained_to_one_and_trained_to_zero(untrained, trained):
 def test_fit_needs_a_difference():
     with pytest.raises(ValueError, match="nothing to normalise by"):
         fit(0.5, 0.5)
+
+
+@pytest.mark.parametrize("stretch", PUBLISHED)
+def test_l2_agrees_with_the_psnr_of_the_same_row(stretch):
+    """An error that PSNR calls untrained (1) or trained (0) is called the same by L2."""
+    slope, offset = PUBLISHED[stretch]["psnr"]
+    for normalised in (0.0, 1.0):
+        mse = 10 ** (-(normalised - offset) / slope / 10)
+        affine = TABLE[stretch]["l2"]
+        assert affine.slope * mse + affine.offset == pytest.approx(normalised, abs=1e-4)
