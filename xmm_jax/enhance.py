@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from astropy.io import fits
 from tyro.conf import Positional
@@ -78,7 +77,8 @@ def enhance(
     counts: np.ndarray,
     exposure: np.ndarray,
     *,
-    model: Model,
+    model: Model | str | Path,
+    task: str = "",
     valid: np.ndarray | None = None,
 ) -> Enhanced:
     """Denoise or super-resolve one image.
@@ -89,8 +89,10 @@ def enhance(
         Counts per pixel, ``[y, x]``.
     exposure : array
         Live time [s], ``[y, x]``, 0 where dead.
-    model : Model
-        From `xmm_jax.load_model`.
+    model : Model or path
+        From `xmm_jax.load_model`, or the folder to load it from.
+    task : str
+        Task that the model must be for; empty: whatever it is for.
     valid : array of bool, optional
         True = use the pixel; all with exposure by default.
 
@@ -102,8 +104,9 @@ def enhance(
     Raises
     ------
     InputError
-        If the arrays do not fit each other.
+        If the arrays do not fit each other, or the model is none or for another task.
     """
+    model = open_model(model, task)
     if np.ndim(counts) != 2 or np.shape(counts) != np.shape(exposure):
         raise InputError(
             f"counts {np.shape(counts)} and exposure {np.shape(exposure)}: two images of one shape"
@@ -112,13 +115,13 @@ def enhance(
     valid = alive if valid is None else alive & valid
     frames = {"counts": counts, "exposure": np.float32(exposure), "valid": valid}
     batch = {name: np.pad(array, MARGIN)[None, ..., None] for name, array in frames.items()}
-    padded = np.asarray(jax.jit(model.predict)(batch))[0, :, :, 0]
+    padded = np.asarray(model.predict(batch))[0, :, :, 0]
     s = model.scale.upscale
     rows, columns = (
         slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, counts.shape, strict=True)
     )
     valid_fine = valid.repeat(s, 0).repeat(s, 1)
-    rate = np.where(valid_fine, padded[rows, columns], 0.0).astype(np.float32)
+    rate = padded[rows, columns]
     seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
     clipped = (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
     saturated = rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)
@@ -135,9 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = find_files(config.files)
     if not config.model:
         raise InputError("--model=FOLDER is needed: a model folder, or a run of `xmm-jax train`")
-    model = load_model(config.model)
-    if config.task and config.task != model.task:
-        raise InputError(f"{config.model}: a model for {model.task}, not for --task={config.task}")
+    model = open_model(config.model, config.task)
     outputs = [output_path(path, config.out, TASKS[model.task].suffix) for path in files]
     if twice := sorted(str(path) for path, n in Counter(outputs).items() if n > 1):
         raise InputError(f"several inputs would be written to {twice[0]}; run them apart")
@@ -157,6 +158,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             if len(files) == 1
             else InputError(f"{len(failed)} of {len(files)} files failed, {done} written")
         )
+
+
+def open_model(model: Model | str | Path, task: str) -> Model:
+    """Load a model where only its folder is given, and check what it is for.
+
+    Raises
+    ------
+    InputError
+        If it is for another task, or no model.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    if task and task != loaded.task:
+        raise InputError(f"{model}: a model for {loaded.task}, not for --task={task}")
+    return loaded
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:

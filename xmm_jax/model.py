@@ -28,6 +28,9 @@ from xmm_jax.models.stretch import Scale
 from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.step import Batch, init_state, predict
 
+# Compiled once for a network and a shape, however many images follow.
+_predict = jax.jit(predict, static_argnums=(0, 1))
+
 FORMAT = 1
 SETTINGS, WEIGHTS, CARD = "settings.json", "weights.npz", "card.md"
 
@@ -61,14 +64,14 @@ class Model:
         return apply(self.network, self.params, inputs)
 
     def predict(self, batch: Batch) -> jax.Array:
-        """Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``.
+        """Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``, 0 where not valid.
 
         Parameters
         ----------
         batch : mapping of str to array
             ``counts`` [count], ``exposure`` [s], ``valid``, each ``[b, y, x, 1]``.
         """
-        return predict(self.network, self.scale, self.params, batch)
+        return _predict(self.network, self.scale, self.params, batch)
 
 
 def make_network(task: str, config: NetworkConfig) -> tuple[nn.Module, Scale]:

@@ -38,7 +38,8 @@ class PrepareConfig:
     """disjoint: input and target share no photon. nested: as published, labelled so.
     thinned (real): the input is a random part of the image, the target the rest."""
     n: int = 0
-    """simulator: number of fields (96). sixte: random combinations per image (1)."""
+    """simulator: number of fields (96). sixte: random combinations per image (1).
+    real, thinned: random halvings per image (1)."""
     preset: Literal["physical", "reference"] = "physical"
     """simulator: measured sky, or the quirks of the published SIXTE files."""
     target_kind: Literal["expected", "observed"] = "expected"
@@ -122,7 +123,7 @@ def find_source(config: PrepareConfig, fractions: tuple[float, float, float]) ->
         )
     if config.task != "dn":
         raise InputError("--from=real gives pairs for --task=dn only: there is no sharper camera")
-    return real_source(root, pairing=config.pairing, seed=config.seed)
+    return real_source(root, pairing=config.pairing, n=config.n or 1, seed=config.seed)
 
 
 if __name__ == "__main__":

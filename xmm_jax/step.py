@@ -16,7 +16,7 @@ from flax import linen as nn
 from xmm_jax.models import apply
 from xmm_jax.models.stretch import Scale, to_inputs, to_rate, to_target
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, Any]
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -140,10 +140,13 @@ def predict(network: nn.Module, scale: Scale, params: Any, batch: Batch) -> jax.
     Returns
     -------
     array
-        Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``.
+        Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``, 0 where not valid.
     """
     inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
-    return to_rate(scale, apply(network, params, inputs))
+    seen = to_rate(scale, apply(network, params, inputs))
+    # Dead pixels do not enter the loss, so what the network says there means nothing.
+    live = jnp.repeat(jnp.repeat(batch["valid"], scale.upscale, axis=1), scale.upscale, axis=2)
+    return jnp.where(live, seen, 0.0)
 
 
 def _mean(tree: Any, axis_name: str | None) -> Any:
