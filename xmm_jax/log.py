@@ -33,19 +33,19 @@ class Metrics:
     Parameters
     ----------
     path : Path
-        The file; rows of steps after ``start_step`` are dropped, because they were written by a
+        The file; rows of steps after ``last_step`` are dropped, because they were written by a
         run that was stopped before their checkpoint and will be computed again.
-    start_step : int
-        Step from which the run goes on.
+    last_step : int
+        Step of the checkpoint from which the run goes on, -1 for none.
     tensorboard : bool
         Also write TensorBoard events beside the file (extra ``log``).
     """
 
-    def __init__(self, path: Path, *, start_step: int, tensorboard: bool = False) -> None:
+    def __init__(self, path: Path, last_step: int, *, tensorboard: bool = False) -> None:
         self._file = self._board = None
         if jax.process_index() != 0:
             return
-        _drop_rows_after(path, start_step)
+        _drop_rows_after(path, last_step)
         self._file = path.open("a")
         if tensorboard:
             try:

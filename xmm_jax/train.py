@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from flax import linen as nn
+import jax.numpy as jnp
 
 from xmm_jax import __version__
 from xmm_jax.checkpoint import CONFIG, METRICS, open_checkpoints, restore, save
@@ -69,8 +69,8 @@ def train(config: Config) -> Path:
     say(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {config.parallel}")
 
     optimiser = make_optimiser(config.optim, steps=config.steps)
-    state = init_state(first_params(config, network), optimiser)
-    state = place_state(state, mesh)
+    params = init(jax.random.key(config.seed), network, config.network.in_channels)
+    state = place_state(init_state(params, optimiser), mesh)
     say(f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} weights")
 
     fixed: dict[str, Any] = {"network": network, "scale": scale}
@@ -93,10 +93,15 @@ def train(config: Config) -> Path:
 
     with open_checkpoints(run) as checkpoints:
         restored = restore(checkpoints, state)
-        state = state if restored is None else restored
+        if restored is not None:
+            state = restored
+        elif config.init_from:
+            params = other_params(config, like=params)
+            state = place_state(init_state(params, optimiser), mesh)
         first = int(state.step)
+        known = -1 if restored is None else first
         with (
-            Metrics(run / METRICS, start_step=first, tensorboard=config.tensorboard) as metrics,
+            Metrics(run / METRICS, known, tensorboard=config.tensorboard) as metrics,
             closing(training_batches(config, data, start_step=first)) as batches,
         ):
 
@@ -156,19 +161,23 @@ def open_run(run: Path, config: Config, data: str) -> None:
         part.replace(run / CONFIG)
 
 
-def first_params(config: Config, network: nn.Module) -> Any:
-    """Weights before the first step: drawn from the seed, or those of ``--init_from``.
+def other_params(config: Config, *, like: Any) -> Any:
+    """Weights of ``--init_from``.
+
+    Parameters
+    ----------
+    config : Config
+        Names the run or model folder.
+    like : pytree
+        Weights of the shapes that are wanted.
 
     Raises
     ------
     InputError
         If the other model has another graph.
     """
-    params = init(jax.random.key(config.seed), network, config.network.in_channels)
-    if not config.init_from:
-        return params
     other = load_model(config.init_from)
-    shapes = [jax.tree.map(lambda leaf: leaf.shape, tree) for tree in (params, other.params)]
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (like, other.params)]
     if shapes[0] != shapes[1]:
         raise InputError(
             f"--init_from={config.init_from}: its network does not fit --task={config.task} "
