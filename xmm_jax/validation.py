@@ -4,6 +4,7 @@ Figures follow the paper's convention (count rate over the target's clip rate, c
 dead pixels zero), so the *input* row is what doing nothing scores.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -77,6 +78,7 @@ def table(step: int, means: dict[str, float]) -> str:
     head = f"step {step}: validation loss {means['loss']:.4f}"
     lines = [f"{head:<34}" + "".join(f"{name:>10}" for name in COLUMNS)]
     for row in ROWS:
-        values = "".join(f"{means[f'{row}/{name}']:>10.4g}" for name in COLUMNS)
+        # Small frames have no MS-SSIM.
+        values = "".join(f"{means.get(f'{row}/{name}', math.nan):>10.4g}" for name in COLUMNS)
         lines.append(f"{row:>32}  {values}")
     return "\n".join(lines)
