@@ -1,5 +1,11 @@
 """Records from each source, through the command; bad input in one line."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -73,3 +79,48 @@ def test_sixte_components(shared, tmp_path, task):
     ratio /= sample["counts"].sum() / sample["exposure"].max()
     assert 0.4 < ratio < 1.1
     assert np.all(sample["counts"][~sample["valid"]] == 0)
+
+
+def test_bad_simulations_give_one_line_and_no_folder(tmp_path, capsys):
+    to = f"--out={tmp_path / 'records'}"
+    assert "exposures are 1 to 1000 ks" in fails(["--exposure_ks=0.2", to], capsys)
+    assert "--n must not be negative" in fails(["--n=-1", to], capsys)
+    assert "--workers must not be negative" in fails(["--workers=-1", to], capsys)
+    assert "reference sky" in fails(["--preset=reference", "--varied", to], capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_interrupted_workers_lose_no_finished_shard(tmp_path):
+    command = [sys.executable, "-m", "xmm_jax.prepare", "--task=dn", "--n=40", "--workers=2"]
+    out = tmp_path / "records"
+    # A session of its own, as a terminal gives it: the interrupt reaches the workers as well.
+    first = subprocess.Popen(
+        [*command, f"--out={out}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not list(tmp_path.glob(".records.*.partial/parts/*.json")) and first.poll() is None:
+        time.sleep(0.02)
+    os.killpg(first.pid, signal.SIGINT)
+    message = first.communicate()[1].splitlines()[-1]
+    assert first.returncode == 1
+    assert "interrupted" in message
+    assert "kept" in message
+    assert not out.exists()
+    (partial,) = tmp_path.iterdir()
+    kept = {path.stem: (partial / path.stem).stat() for path in (partial / "parts").iterdir()}
+    assert kept
+    done = subprocess.run(
+        [*command, f"--out={out}"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "fields are there already" in done
+    for name, before in kept.items():  # not written anew
+        assert (out / name).stat().st_mtime_ns == before.st_mtime_ns
+    assert list(tmp_path.iterdir()) == [out]
+    other = tmp_path / "other"
+    prepare.main(["--task=dn", "--n=40", "--workers=1", f"--out={other}"])
+    for path in out.iterdir():
+        assert path.read_bytes() == (other / path.name).read_bytes(), path.name

@@ -93,6 +93,18 @@ class SimulatedConfig:
     """Simulator preset: measured sky and camera, or the quirks of the published SIXTE files."""
     target_kind: Literal["expected", "observed"] = "expected"
     """Noise-free expected counts, or counts with Poisson noise as in the paper."""
+    exposure_ks: float = 0.0
+    """Exposure of the input [ks], 1 to 1000; 0 = that of the task."""
+    target_exposure_ks: float = 0.0
+    """Exposure of the target [ks], 1 to 1000; 0 = that of the task."""
+    filter: Literal["thin", "medium"] = "thin"
+    """Optical blocking filter (physical sky only: the published files have thin)."""
+    varied: bool = False
+    """Another detector in every field: dead and weak columns, bad pixels, exposures of the CCDs."""
+    blends: float = 0.0
+    """Share of the bright point sources that get a companion within 12", 0 to 1."""
+    maps: str = ""
+    """Folder of sky maps (FITS, npy) to use as extended sources; empty: drawn ones."""
 
 
 def parse_loss(text: str) -> dict[str, float]:
@@ -254,6 +266,7 @@ def check(config: Config) -> None:
     for name in ("crop", "eval_fields", "seed"):
         if getattr(config, name) < 0:
             raise InputError(f"--{name} must not be negative, got {getattr(config, name)}")
+    check_simulated(config.simulated, prefix="simulated.")
     if not config.optim.learning_rate > 0:
         raise InputError(f"--optim.learning_rate must be positive: {config.optim.learning_rate}")
     if not 0 <= config.optim.average < 1:
@@ -263,6 +276,34 @@ def check(config: Config) -> None:
         raise InputError(
             f"--loss={config.loss} with a target of {side} pixels: MS-SSIM needs more than 192 on "
             f"each side; use --crop={192 // TASKS[config.task].upscale + 8} or more"
+        )
+
+
+def check_simulated(config: SimulatedConfig, *, prefix: str = "") -> None:
+    """Refuse settings of the simulator that cannot work.
+
+    Parameters
+    ----------
+    config : SimulatedConfig
+        The settings.
+    prefix : str
+        What the names of their flags begin with.
+
+    Raises
+    ------
+    InputError
+        Naming the flag and what it should be.
+    """
+    for name in ("exposure_ks", "target_exposure_ks"):
+        value = getattr(config, name)
+        if value and not 1 <= value <= 1000:
+            raise InputError(f"--{prefix}{name}={value:g}: exposures are 1 to 1000 ks")
+    if not 0 <= config.blends <= 1:
+        raise InputError(f"--{prefix}blends={config.blends:g}: a share, 0 to 1")
+    if config.sky == "reference" and (config.filter != "thin" or config.varied or config.blends):
+        raise InputError(
+            "the reference sky has the thin filter, one detector and no blends: "
+            f"leave --{prefix}filter, --{prefix}varied and --{prefix}blends away"
         )
 
 

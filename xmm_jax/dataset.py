@@ -16,17 +16,19 @@ from jax.experimental import multihost_utils
 
 from xmm_jax.config import TASKS, Config, SimulatedConfig
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
+from xmm_jax.data.folder import replacing
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import Manifest, read_manifest
-from xmm_jax.data.pairs import make_sample, pad_sample
+from xmm_jax.data.pairs import pad_sample
 from xmm_jax.data.pipeline import batches, eval_batches, example_numbers
 from xmm_jax.data.schema import SCHEMA_VERSION
-from xmm_jax.data.splits import SPLITS, split_sources
+from xmm_jax.data.shards import finish, forget_notes, plan, unfinished, write_parts
+from xmm_jax.data.splits import FRACTIONS, SPLITS, split_sources
 from xmm_jax.data.tfrecord import write_records
 from xmm_jax.errors import InputError
+from xmm_jax.fields import draw_batch, draw_samples, fingerprint, names_of
 from xmm_jax.instrument.camera import PN
 from xmm_jax.log import Progress, say
-from xmm_jax.simulator.observe import build_optics, draw_pair
 
 STREAM = "stream"
 STREAM_VALIDATION_FIELDS = 16
@@ -56,13 +58,12 @@ def find_data(config: Config) -> str:
         check_records(Path(config.data), config.task)
         return config.data
     simulated = config.simulated
-    folder = cache_folder() / (
-        f"{config.task}-{simulated.sky}-{simulated.target_kind}-{simulated.fields}"
-        f"-v{SCHEMA_VERSION}"
-    )
+    # Other settings or another simulator give another folder.
+    mark = fingerprint(about(config))
+    folder = cache_folder() / f"{config.task}-{simulated.sky}-{simulated.fields}-{mark}"
     if not (folder / MANIFEST).exists() and jax.process_index() == 0:
         say(f"no --data: simulating {simulated.fields} fields, once, into {folder}")
-        write_source(folder, simulated_source(config.task, simulated), settings=about(config))
+        write_simulated(folder, config.task, simulated, settings=about(config))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("records")
     say(f"records: {folder}")
@@ -77,7 +78,11 @@ def cache_folder() -> Path:
 
 def about(config: Config) -> dict[str, Any]:
     """Settings that make simulated records, for their manifest."""
-    return {"from": "simulator", "task": config.task} | vars(config.simulated)
+    return {
+        "from": "simulator",
+        "task": config.task,
+        "schema": SCHEMA_VERSION,
+    } | vars(config.simulated)
 
 
 def check_records(folder: Path, task: str) -> Manifest:
@@ -121,7 +126,7 @@ def write_source(
     *,
     settings: Mapping[str, Any],
     seed: int = 0,
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    fractions: tuple[float, float, float] = FRACTIONS,
     overwrite: bool = False,
 ) -> Manifest:
     """Split a source by what is on the sky, pad its samples, and write them as records.
@@ -155,51 +160,65 @@ def write_source(
     )
 
 
-def simulated_source(task: str, config: SimulatedConfig, *, seed: int = 0) -> Source:
-    """Simulated fields: one source each, one sample a source.
+def write_simulated(
+    folder: Path,
+    task: str,
+    config: SimulatedConfig,
+    *,
+    seed: int = 0,
+    settings: Mapping[str, Any],
+    fractions: tuple[float, float, float] = FRACTIONS,
+    overwrite: bool = False,
+    workers: int = 1,
+) -> Manifest:
+    """Write simulated fields as records; what an interruption left is used again.
 
     Parameters
     ----------
+    folder : Path
+        Where to. Until all is there the shards lie in ``.NAME.FINGERPRINT.partial`` beside it.
     task : str
         Decides exposures, upscale and background.
     config : SimulatedConfig
         How many, which sky, which kind of target.
     seed : int
-        Seed of all draws; field i depends on (seed, i) alone.
+        Seed of draws and split; field i depends on (seed, i) alone.
+    settings : mapping
+        For the manifest.
+    fractions : tuple of float
+        Shares of train, validation and test.
+    overwrite : bool
+        Replace records that are there.
+    workers : int
+        Processes that draw; the bytes do not depend on it.
+
+    Raises
+    ------
+    InputError
+        For settings or a folder that cannot be, or no space left.
+    RunError
+        If it is interrupted. In both cases finished shards stay for the next time.
     """
-    build, draw = _simulator(task, config)
-    one = jax.jit(draw)
-    optics = functools.cache(lambda: jax.device_put(build()))
-
-    def sample(name: str, number: int) -> Iterator[dict[str, Any]]:
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        arrays: dict[str, Any] = {k: np.asarray(v)[..., 0] for k, v in one(key, optics()).items()}
-        yield make_sample(
-            **arrays,
-            source_id=name,
-            obs_id=name,
-            pairing="simulated",
-            target_kind=config.target_kind,
-            filter="thin",
-            seed=number,
-        )
-
-    names = {f"sim-{config.sky}-{seed}-{i:06d}": i for i in range(config.fields)}
-    return {name: functools.partial(sample, name, i) for name, i in names.items()}
+    folder, names = folder.resolve(), names_of(config, seed=seed)
+    split_of = split_sources(names, seed=seed, fractions=fractions)
+    parts = plan({name: split_of[name] for name in names})
+    facts = {"seed": seed, "fractions": fractions, "maps": config.maps}
+    mark = fingerprint(dict(settings) | facts)
+    draw = functools.partial(_padded_samples, task=task, config=config, seed=seed)
+    with replacing(folder, overwrite=overwrite, ours=MANIFEST, resume=mark) as partial:
+        todo = unfinished(partial, parts)
+        done = len(names) - sum(len(part.sources) for part in todo)
+        if done:
+            say(f"going on: {done} of {len(names)} fields are there already")
+        tick = Progress("records", len(names), first=done)
+        write_parts(partial, todo, draw, workers=workers, tick=tick)
+        manifest = finish(partial, parts, settings=settings)
+    forget_notes(folder)
+    return manifest
 
 
-def _simulator(task: str, config: SimulatedConfig) -> tuple[Callable[[], Any], Callable[..., Any]]:
-    facts = TASKS[task]
-    fixed: dict[str, Any] = {"preset": config.sky, "upscale": facts.upscale}
-    draw = functools.partial(
-        draw_pair,
-        exposure_s=facts.exposure_s,
-        target_exposure_s=facts.target_exposure_s,
-        target_background=facts.target_background,
-        target_kind=config.target_kind,
-        **fixed,
-    )
-    return functools.partial(build_optics, **fixed), draw
+def _padded_samples(names: tuple[str, ...], **fixed: Any) -> Iterator[dict[str, Any]]:
+    return map(pad_sample, draw_samples(names, **fixed))
 
 
 def training_batches(
@@ -270,22 +289,14 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
 
 
 def _stream(config: Config, augment: Augment, *, crop: int) -> Callable[..., dict[str, Any]]:
-    build, draw_one = _simulator(config.task, config.simulated)
-    optics = jax.device_put(build())
-    seed = jax.random.key(config.seed)
     frame = (PN.padded, PN.padded)
-
-    @jax.jit
-    def make(index: jax.Array, moves: Any, optics: Any) -> dict[str, jax.Array]:
-        keys = jax.vmap(lambda i: jax.random.fold_in(seed, i))(index)
-        pairs = pad_sample(jax.vmap(draw_one, (0, None))(keys, optics))
-        move = functools.partial(transform_on_device, augment=augment, crop=crop)
-        return jax.vmap(move)(pairs, moves)
+    move = functools.partial(transform_on_device, augment=augment, crop=crop)
+    draw = draw_batch(config.task, config.simulated, seed=config.seed, finish=jax.vmap(move))
 
     def batch(index: np.ndarray, last: int | None = None) -> dict[str, Any]:
         moves = decide_many(augment, seed=config.seed, indices=index, frame=frame, crop=crop)
         end = np.inf if last is None else STREAM_VALIDATION_FIRST + last
         weight = (index < end).astype(np.float32)
-        return make(index.astype(np.int32), moves, optics) | {"weight": weight, "index": index}
+        return draw(index, moves) | {"weight": weight, "index": index}
 
     return batch

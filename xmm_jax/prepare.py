@@ -5,21 +5,35 @@
 """
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import jax
 import tyro
 from tyro.conf import Positional
 
-from xmm_jax.config import SimulatedConfig, TaskName
+from xmm_jax.config import SimulatedConfig, TaskName, check_simulated
 from xmm_jax.data.manifest import Manifest
 from xmm_jax.data.real import real_source
 from xmm_jax.data.sixte_pairs import sixte_source
-from xmm_jax.dataset import Source, simulated_source, write_source
+from xmm_jax.dataset import Source, write_simulated, write_source
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.log import say
+
+SIMULATOR_ONLY = (
+    "preset",
+    "target_kind",
+    "exposure_ks",
+    "target_exposure_ks",
+    "filter",
+    "varied",
+    "blends",
+    "sky",
+)
+FIELDS_OF_A_WORKER = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +58,20 @@ class PrepareConfig:
     """simulator: measured sky, or the quirks of the published SIXTE files."""
     target_kind: Literal["expected", "observed"] = "expected"
     """simulator: noise-free targets, or with Poisson noise."""
+    exposure_ks: float = 0.0
+    """simulator: exposure of the input [ks], 1 to 1000; 0 = that of the task."""
+    target_exposure_ks: float = 0.0
+    """simulator: exposure of the target [ks], 1 to 1000; 0 = that of the task."""
+    filter: Literal["thin", "medium"] = "thin"
+    """simulator: optical blocking filter."""
+    varied: bool = False
+    """simulator: another detector in every field (dead and weak columns, exposures of the CCDs)."""
+    blends: float = 0.0
+    """simulator: share of the bright point sources with a companion within 12", 0 to 1."""
+    sky: str = ""
+    """simulator: folder of sky maps (FITS, npy) to use as extended sources; empty: drawn ones."""
+    workers: int = 0
+    """simulator: processes that draw; 0 = as many as pay. The records do not depend on it."""
     seed: int = 0
     """Seed of draws, combinations, thinning and splits."""
     validation: float = 0.1
@@ -83,32 +111,63 @@ def prepare(config: PrepareConfig) -> Manifest:
     """
     fractions = (1 - config.validation - config.test, config.validation, config.test)
     settings: dict[str, Any] = dataclasses.asdict(config)
-    unused = ("pairing",) if config.source == "simulator" else ("preset", "target_kind")
-    for name in ("out", "overwrite", "paths", *unused):
+    unused = ("pairing",) if config.source == "simulator" else SIMULATOR_ONLY
+    for name in ("out", "overwrite", "paths", "workers", *unused):
         settings.pop(name)
-    return write_source(
-        Path(config.out),
-        find_source(config, fractions),
-        settings={"from": settings.pop("source")} | settings,
-        seed=config.seed,
-        fractions=fractions,
-        overwrite=config.overwrite,
+    to: dict[str, Any] = {
+        "settings": {"from": settings.pop("source")} | settings,
+        "seed": config.seed,
+        "fractions": fractions,
+        "overwrite": config.overwrite,
+    }
+    if config.source != "simulator":
+        return write_source(Path(config.out), find_source(config, fractions), **to)
+    simulated = find_simulated(config)
+    workers = config.workers or find_workers(simulated.fields)
+    return write_simulated(Path(config.out), config.task, simulated, workers=workers, **to)
+
+
+def find_simulated(config: PrepareConfig) -> SimulatedConfig:
+    """What to simulate.
+
+    Raises
+    ------
+    InputError
+        If it cannot be.
+    """
+    if config.paths:
+        raise InputError(f"{config.paths[0]}: --from=simulator reads no files")
+    for name in ("n", "workers"):
+        if getattr(config, name) < 0:
+            raise InputError(f"--{name} must not be negative, got {getattr(config, name)}")
+    simulated = SimulatedConfig(
+        fields=config.n or 96,
+        maps=config.sky,
+        sky=config.preset,
+        **{name: getattr(config, name) for name in SIMULATOR_ONLY if name not in ("preset", "sky")},
     )
+    check_simulated(simulated)
+    return simulated
+
+
+def find_workers(fields: int) -> int:
+    """Processes that pay: one a core, each with enough to do to be worth its start.
+
+    An accelerator is not shared: there the work is done in this process.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    return max(1, min(os.cpu_count() or 1, fields // FIELDS_OF_A_WORKER))
 
 
 def find_source(config: PrepareConfig, fractions: tuple[float, float, float]) -> Source:
-    """Samples by source, not drawn yet.
+    """Samples of files by source, not read yet.
 
     Raises
     ------
     InputError
         If folder, task and pairing do not go together.
     """
-    if config.source == "simulator":
-        if config.paths:
-            raise InputError(f"{config.paths[0]}: --from=simulator reads no files")
-        simulated = SimulatedConfig(config.n or 96, config.preset, config.target_kind)
-        return simulated_source(config.task, simulated, seed=config.seed)
     if len(config.paths) != 1:
         raise InputError(f"--from={config.source} needs one folder, got {len(config.paths)}")
     root = config.paths[0]

@@ -73,3 +73,25 @@ def test_dead_pixels_give_no_smear():
     live[300, 240] = False
     rate = jnp.zeros((411, 403)).at[300, 240].set(7.0)
     assert np.count_nonzero(np.asarray(detector.smear_out_of_time(PN, rate, live))) == 1
+
+
+@pytest.mark.reference
+def test_weak_columns_of_real_images(shared):
+    # Perseus, NGC 1399, W49B and NGC 1404: each column over a line through its sound neighbours.
+    fits = pytest.importorskip("astropy.io.fits")
+    files = sorted((shared / "data/real/full").glob("*.fits.gz"))
+    images = [fits.getdata(path).astype(float) for path in files]
+    live, response = detector.mask(PN), detector.column_response(PN)
+    found, table = [], []
+    for rows in (slice(40, 200), slice(210, 370)):
+        sound = (live[rows].mean(axis=0) > 0.9) & (response[rows].min(axis=0) == 1)
+        profiles = [image[rows].sum(axis=0) for image in images]
+        for column in np.flatnonzero(response[rows.start] < 1):
+            near = np.arange(max(column - 8, 0), column + 9)
+            near = near[sound[near]]
+            lines = [np.polyval(np.polyfit(near, one[near], 1), column) for one in profiles]
+            found.append(np.mean(np.array([one[column] for one in profiles]) / lines))
+            table.append(response[rows.start, column])
+    difference = np.array(found) - table
+    assert difference.mean() == pytest.approx(0.0, abs=0.02)
+    assert np.sqrt(np.mean(difference**2)) < 0.05

@@ -10,7 +10,7 @@ from xmm_jax.errors import InputError
 
 
 @contextmanager
-def replacing(folder: Path, *, overwrite: bool, ours: str) -> Iterator[Path]:
+def replacing(folder: Path, *, overwrite: bool, ours: str, resume: str = "") -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, and rename it to `folder` at the end.
 
     When anything is raised inside, the temporary folder is removed and `folder` stays as it was.
@@ -24,11 +24,14 @@ def replacing(folder: Path, *, overwrite: bool, ours: str) -> Iterator[Path]:
         Replace a folder that is there, if it is ours.
     ours : str
         Name of the file by which a folder of this kind is known.
+    resume : str, optional
+        What tells this content from any other. The temporary folder is then
+        ``.NAME.RESUME.partial``, stays when anything is raised, and is used again the next time.
 
     Yields
     ------
     Path
-        Empty folder to fill.
+        Folder to fill; empty unless `resume` found one.
 
     Raises
     ------
@@ -37,9 +40,9 @@ def replacing(folder: Path, *, overwrite: bool, ours: str) -> Iterator[Path]:
     """
     _refuse(folder, overwrite=overwrite, ours=ours)
     # A sibling, because renaming is atomic only within one file system.
-    partial = _sibling(folder, "partial")
+    partial = _sibling(folder, "partial", resume)
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=True, exist_ok=bool(resume))
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
@@ -47,7 +50,8 @@ def replacing(folder: Path, *, overwrite: bool, ours: str) -> Iterator[Path]:
         _refuse(folder, overwrite=overwrite, ours=ours)
         _rename(partial, folder)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not resume:
+            shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
@@ -74,5 +78,5 @@ def _rename(partial: Path, folder: Path) -> None:
     shutil.rmtree(old)
 
 
-def _sibling(folder: Path, kind: str) -> Path:
-    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{kind}")
+def _sibling(folder: Path, kind: str, mark: str = "") -> Path:
+    return folder.with_name(f".{folder.name}.{mark or secrets.token_hex(4)}.{kind}")

@@ -87,7 +87,7 @@ def write_records(
         if not re.fullmatch(r"[a-z][a-z0-9_]*", split):
             raise InputError(f"{split!r} cannot name a split: use small letters, digits, _")
     with replacing(folder, overwrite=overwrite, ours=FILE) as partial:
-        census = _Census()
+        census = Census()
         written = {}
         for split, samples in splits.items():
             payloads = (
@@ -177,7 +177,7 @@ class RecordSource:
         return f"RecordSource({str(self._folder)!r}, {self._split!r}, examples={len(self)})"
 
 
-class _Census:
+class Census:
     """What the samples written so far have in common, and which source is in which split."""
 
     def __init__(self) -> None:
@@ -227,7 +227,7 @@ def _write_shards(
     shards: list[Shard] = []
     for first in payloads:
         name = f"{split}-{len(shards):05d}"
-        shards.append(_write_shard(folder / name, chain([first], payloads), limit))
+        shards.append(write_shard(folder / name, chain([first], payloads), limit))
     # Only now is it known how many there are, which TFDS wants in every name.
     for number, shard in enumerate(shards):
         name = f"{NAME}-{split}.tfrecord-{number:05d}-of-{len(shards):05d}"
@@ -236,7 +236,22 @@ def _write_shards(
     return tuple(shards)
 
 
-def _write_shard(path: Path, payloads: Iterable[bytes], limit: int) -> Shard:
+def write_shard(path: Path, payloads: Iterable[bytes], limit: int) -> Shard:
+    """Write one file of records.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    payloads : iterable of bytes
+        Encoded samples; none is taken once `limit` is reached.
+    limit : int
+        Size at which to stop [byte].
+
+    Returns
+    -------
+    Shard
+    """
     digest, examples, size = hashlib.sha256(), 0, 0
     with path.open("wb") as file:
         for payload in payloads:

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from xmm_jax.instrument.calibration import Table
 
 
-def fully_vignetted(key: jax.Array, vignetting: Table, off_axis_arcmin: Table) -> Table:
+def fully_vignetted(
+    key: jax.Array, vignetting: Table, off_axis_arcmin: Table, light: float = 1.0
+) -> Table:
     """Background of the published SIXTE simulations: one fixed, fully vignetted shape.
 
     Parameters
@@ -22,6 +24,8 @@ def fully_vignetted(key: jax.Array, vignetting: Table, off_axis_arcmin: Table) -
         Vignetting factor of every pixel.
     off_axis_arcmin : array
         Off-axis angle of every pixel [arcmin].
+    light : float
+        Transmission of the filter; 1, the published simulations have the thin one.
 
     Returns
     -------
@@ -30,10 +34,12 @@ def fully_vignetted(key: jax.Array, vignetting: Table, off_axis_arcmin: Table) -
         (hard photons make it a little steeper than the vignetting at 1.25 keV).
     """
     del key
-    return 1.11e-5 * vignetting * (1.0 - 0.0078 * off_axis_arcmin)
+    return 1.11e-5 * light * vignetting * (1.0 - 0.0078 * off_axis_arcmin)
 
 
-def particles_and_sky(key: jax.Array, vignetting: Table, off_axis_arcmin: Table) -> Table:
+def particles_and_sky(
+    key: jax.Array, vignetting: Table, off_axis_arcmin: Table, light: float = 1.0
+) -> Table:
     """Background of the real sky: flat particles, vignetted sky, sometimes soft protons.
 
     Parameters
@@ -44,6 +50,8 @@ def particles_and_sky(key: jax.Array, vignetting: Table, off_axis_arcmin: Table)
         Vignetting factor of every pixel.
     off_axis_arcmin : array
         Off-axis angle of every pixel [arcmin], unused.
+    light : float
+        Transmission of the filter for the vignetted part, relative to the thin one.
 
     Returns
     -------
@@ -52,13 +60,34 @@ def particles_and_sky(key: jax.Array, vignetting: Table, off_axis_arcmin: Table)
         EPIC-pn images of 2000 to 2018.
     """
     del off_axis_arcmin
-    scatter_key, flare_key, flare_on_key = jax.random.split(key, 3)
+    scatter_key, proton_key = jax.random.split(key)
     scatter = jax.random.normal(scatter_key, (2,))
     particles = 6.3e-6 * jnp.exp(0.25 * scatter[0])
-    sky = 5.5e-6 * jnp.exp(0.35 * scatter[1])
-    # Soft protons are focused by the mirrors, but fall off half as fast as X-rays.
-    residual = jax.random.uniform(flare_key, maxval=5e-6) * jax.random.bernoulli(flare_on_key, 0.2)
-    return particles + sky * vignetting + residual * 0.5 * (1.0 + vignetting)
+    # Fits that mask sources find 5.5e-6; 0.4e-6 of it is the light of the point sources, drawn one
+    # by one, that are too faint to be masked.
+    sky = 5.1e-6 * jnp.exp(0.35 * scatter[1])
+    return particles + sky * light * vignetting + soft_protons(proton_key, vignetting)
+
+
+def soft_protons(key: jax.Array, vignetting: Table) -> jax.Array:
+    """What is left of flares of soft protons after they were cut out.
+
+    Parameters
+    ----------
+    key : array
+        Random key.
+    vignetting : array
+        Vignetting factor of every pixel.
+
+    Returns
+    -------
+    array
+        Rate [count/s/native pixel]: nothing in four fields of five, else up to 5e-6 on axis. The
+        mirrors focus protons too, but their rate falls off half as fast as that of X-rays.
+    """
+    level_key, on_key = jax.random.split(key)
+    level = jax.random.uniform(level_key, maxval=5e-6) * jax.random.bernoulli(on_key, 0.2)
+    return level * 0.5 * (1.0 + vignetting)
 
 
 BACKGROUNDS = {"reference": fully_vignetted, "physical": particles_and_sky}

@@ -7,6 +7,8 @@ from importlib import resources
 import jax
 import numpy as np
 
+from xmm_jax.errors import InputError
+
 # A table made at set-up: numpy when built, on the device when used.
 Table = np.ndarray | jax.Array
 
@@ -24,6 +26,13 @@ def load(camera_name: str) -> dict:
     -------
     dict
         Contents of ``<camera_name>.json``; each table carries its ``source``.
+
+    Raises
+    ------
+    InputError
+        For a camera that comes without.
     """
-    text = resources.files("xmm_jax.instrument").joinpath(f"{camera_name}.json").read_text("utf-8")
-    return json.loads(text)
+    file = resources.files("xmm_jax.instrument").joinpath(f"{camera_name}.json")
+    if not file.is_file():
+        raise InputError(f"camera {camera_name!r} has no calibration {file.name}; choose pn")
+    return json.loads(file.read_text("utf-8"))

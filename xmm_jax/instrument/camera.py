@@ -34,6 +34,8 @@ class Camera:
         First and last row (inclusive) that see the sky.
     half_rows : tuple of int
         Last row of the lower half of CCDs, first row of the upper half.
+    ccd_edges : tuple of float
+        Columns of the middle of the gaps between the CCDs of a half.
     pad_low, padded : tuple of int, int
         Columns and rows (x, y) added at the low side to make a square of `padded` pixels.
     canvas_low, canvas : tuple of int, int
@@ -54,6 +56,7 @@ class Camera:
     fov_radius: float
     live_rows: tuple[int, int]
     half_rows: tuple[int, int]
+    ccd_edges: tuple[float, ...]
     pad_low: tuple[int, int]
     padded: int
     canvas_low: tuple[int, int]
@@ -77,6 +80,7 @@ PN = Camera(
     fov_radius=224.75,
     live_rows=(11, 398),
     half_rows=(203, 206),
+    ccd_edges=(65.5, 133.0, 200.5, 268.0, 335.5),
     pad_low=(6, 2),
     padded=416,
     canvas_low=(14, 10),

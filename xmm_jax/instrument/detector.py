@@ -11,6 +11,8 @@ import numpy as np
 from xmm_jax.instrument.calibration import Table, load
 from xmm_jax.instrument.camera import Camera, frame_axes
 
+DEAD_BELOW = 0.3  # response of a column that real exposure maps show as dead
+
 
 def mask(camera: Camera, upscale: int = 1) -> np.ndarray:
     """Pixels that see the sky: inside the field of view, not in a gap, not dead.
@@ -69,6 +71,44 @@ def column_response(camera: Camera, upscale: int = 1) -> np.ndarray:
     for column, factor in weak["upper"].items():
         response[upper:, int(column)] = factor
     return _repeat(response, upscale)
+
+
+def ccd_number(camera: Camera, upscale: int = 1) -> np.ndarray:
+    """Which CCD a pixel lies on.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera.
+    upscale : int
+        Pixels per native pixel and side.
+
+    Returns
+    -------
+    ndarray
+        int [y, x] from 0: along x in the lower half of the frame, then in the upper.
+    """
+    x, y = frame_axes(camera, 1)
+    column = np.searchsorted(camera.ccd_edges, x)
+    upper = y > camera.half_rows[0]
+    number = column[None, :] + (len(camera.ccd_edges) + 1) * upper[:, None]
+    return _repeat(number, upscale)
+
+
+def _sharp(live: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return live, np.ones_like(response)
+
+
+def _soft(live: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return live, response
+
+
+def _dead(live: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return live & (response >= DEAD_BELOW), response
+
+
+# Kinds of detector: (published mask, response of the columns) -> (live pixels, response).
+DETECTORS = {"sharp": _sharp, "soft": _soft, "dead": _dead}
 
 
 def smear_out_of_time(camera: Camera, rate: jax.Array, live: Table) -> jax.Array:

@@ -16,6 +16,7 @@ from xmm_jax.instrument.camera import Camera
 from xmm_jax.simulator.poisson import draw_counts
 
 ARCMIN2_PER_DEGREE2 = 3600.0
+BLENDED = 64  # of the brightest sources may get a companion
 Points = tuple[jax.Array, jax.Array, jax.Array]  # x, y [native pixel], on-axis rate [count/s]
 
 
@@ -129,6 +130,51 @@ def draw_observed(
     x = camera.fov_centre[0] + radius * jnp.cos(turn)
     y = camera.fov_centre[1] + radius * jnp.sin(turn)
     return _brightest_first(x, y, rate, jnp.arange(slots) < number)
+
+
+def add_companions(
+    key: jax.Array, camera: Camera, points: Points, share: float
+) -> tuple[Points, jax.Array]:
+    """Give bright point sources a close companion, to learn to part them.
+
+    Parameters
+    ----------
+    key : array
+        Random key.
+    camera : Camera
+        The camera.
+    points : tuple of array
+        x, y [native pixel] and rate [count/s], brightest first.
+    share : float
+        Share of the `BLENDED` brightest that get one.
+
+    Returns
+    -------
+    points, companion : tuple of array, array
+        `BLENDED` slots longer, and which of them are companions, bool; the companions follow the
+        brightest sources, then come the others. Separation uniform in 0 to 12 arcsec, up to a
+        little more than the width of the PSF at half its height; rate 0.1 to 1 of the brighter
+        one, log-uniform.
+    """
+    on_key, turn_key, separation_key, ratio_key = jax.random.split(key, 4)
+    x, y, rate = points
+    number = min(BLENDED, len(x))
+    turn = jax.random.uniform(turn_key, (number,), maxval=2.0 * np.pi)
+    separation = jax.random.uniform(separation_key, (number,), maxval=12.0 / camera.pixel_arcsec)
+    fainter = rate[:number] * 0.1 ** jax.random.uniform(ratio_key, (number,))
+    on = jax.random.bernoulli(on_key, share, (number,))
+    second = (
+        x[:number] + separation * jnp.cos(turn),
+        y[:number] + separation * jnp.sin(turn),
+        jnp.where(on, fainter, 0.0),
+    )
+    joined = [
+        jnp.concatenate([one[:number], two, one[number:]])
+        for one, two in zip(points, second, strict=True)
+    ]
+    index = np.arange(len(x) + number)
+    companion = jnp.asarray((index >= number) & (index < 2 * number))
+    return (joined[0], joined[1], joined[2]), companion
 
 
 def _draw_rates(key: jax.Array, rate: np.ndarray, density: np.ndarray, slots: int) -> jax.Array:

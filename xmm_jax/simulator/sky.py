@@ -1,23 +1,21 @@
-"""Extended sources: families of shapes drawn from a key, and how bright they are.
-
-A family is a function (key, x, y, texture) -> brightness: x and y are arrays [arcsec] in the frame
-of the source (centred, turned, flattened), texture is a Gaussian random field of variance 1, and
-the brightness has any unit. To add a family, write the function and add it to `FAMILIES` with its
-weight.
-"""
+"""Extended sources: a shape composed from a recipe or a map of the user, and how bright it is."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
 
 from xmm_jax.instrument.calibration import Table
 from xmm_jax.instrument.camera import Camera, canvas_axes
+from xmm_jax.simulator import envelopes, features, textures
+from xmm_jax.simulator.compact import add_compact
+from xmm_jax.simulator.families import Recipe, draw_recipe
+from xmm_jax.simulator.frame import SKY_UPSCALE, Frame, canvas_in_source, draw_frame
 from xmm_jax.simulator.presets import Preset
+from xmm_jax.simulator.skymap import draw_map
 
-SKY_UPSCALE = 2  # the sky is drawn on pixels of 2 arcsec whatever is observed
+__all__ = ["SKY_UPSCALE", "Extended", "bin_sky", "compose", "draw_extended", "normalise"]
 
 
 class Extended(NamedTuple):
@@ -32,7 +30,7 @@ class Extended(NamedTuple):
     zoom : array
         Enlargement.
     family : array
-        Index into `FAMILIES`.
+        Index into `xmm_jax.simulator.families.FAMILIES`; -1 for a map of the user.
     """
 
     x: jax.Array
@@ -42,88 +40,8 @@ class Extended(NamedTuple):
     family: jax.Array
 
 
-def beta_model(key: jax.Array, x: jax.Array, y: jax.Array, texture: jax.Array) -> jax.Array:
-    """Group or relaxed cluster: King-like profile with weak turbulence.
-
-    Parameters
-    ----------
-    key : array
-        Random key.
-    x, y : array
-        Coordinates in the frame of the source [arcsec].
-    texture : array
-        Gaussian random field of variance 1.
-
-    Returns
-    -------
-    array
-        Brightness, any unit. Cavaliere & Fusco-Femiano 1976; slopes of Mohr et al. 1999 (ApJ 517,
-        627); turbulence of 10 to 30 % (Zhuravleva et al. 2014, Nature 515, 85).
-    """
-    core, slope, strength = jax.random.uniform(key, (3,))
-    profile = _beta(x, y, _log_between(core, 10.0, 200.0), _observed_beta(slope))
-    return profile * _lognormal(texture, _between(strength, 0.1, 0.3))
-
-
-def cool_core(key: jax.Array, x: jax.Array, y: jax.Array, texture: jax.Array) -> jax.Array:
-    """Cluster with a cool core: a second, smaller and brighter profile in the middle.
-
-    Parameters
-    ----------
-    key : array
-        Random key.
-    x, y : array
-        Coordinates in the frame of the source [arcsec].
-    texture : array
-        Gaussian random field of variance 1.
-
-    Returns
-    -------
-    array
-        Brightness, any unit. Double beta model, core radius 0.1 to 0.4 of the outer one and central
-        excess 3 to 30.
-    """
-    core, slope, ratio, excess, strength = jax.random.uniform(key, (5,))
-    core, beta = _log_between(core, 30.0, 200.0), _observed_beta(slope)
-    inner = jnp.maximum(core * _between(ratio, 0.1, 0.4), 4.0)  # two sky pixels
-    peak = _log_between(excess, 3.0, 30.0) * _beta(x, y, inner, jnp.maximum(beta, 0.6))
-    profile = _beta(x, y, core, beta) + peak
-    return profile * _lognormal(texture, _between(strength, 0.1, 0.3))
-
-
-def turbulent(key: jax.Array, x: jax.Array, y: jax.Array, texture: jax.Array) -> jax.Array:
-    """Disturbed gas: strong lognormal turbulence on a wide envelope.
-
-    Parameters
-    ----------
-    key : array
-        Random key.
-    x, y : array
-        Coordinates in the frame of the source [arcsec].
-    texture : array
-        Gaussian random field of variance 1.
-
-    Returns
-    -------
-    array
-        Brightness, any unit; strengths measured on the simulated galaxies and clusters of Sweere et
-        al. 2022.
-    """
-    core, slope, strength = jax.random.uniform(key, (3,))
-    profile = _beta(x, y, _log_between(core, 40.0, 300.0), _between(slope, 0.3, 0.8))
-    return profile * _lognormal(texture, _between(strength, 0.4, 0.9))
-
-
-# name: (weight, function)
-FAMILIES = {
-    "beta": (0.3, beta_model),
-    "cool_core": (0.3, cool_core),
-    "turbulent": (0.4, turbulent),
-}
-
-
 def draw_extended(
-    key: jax.Array, camera: Camera, preset: Preset, vignetting: Table
+    key: jax.Array, camera: Camera, preset: Preset, vignetting: Table, maps: Table | None = None
 ) -> tuple[jax.Array, Extended]:
     """Draw one extended source on the canvas of the sky.
 
@@ -137,26 +55,84 @@ def draw_extended(
         Ranges of brightness and zoom.
     vignetting : array
         Vignetting factor of the canvas [y, x] at `SKY_UPSCALE`.
+    maps : array, optional
+        Maps of the user [map, y, x], of which one is drawn instead of a recipe; see
+        `xmm_jax.simulator.skymap.draw_map`.
 
     Returns
     -------
     rate, extended : array, Extended
         On-axis rate [count/s/sky pixel] as [y, x], before vignetting, and what was drawn.
     """
-    scalar_key, place_key, field_key, shape_key = jax.random.split(key, 4)
-    zoom, sigma, kind = jax.random.uniform(scalar_key, (3,))
-    zoom = _between(zoom, *preset.zoom)
-    sigma = (_log_between if preset.log_brightness else _between)(sigma, *preset.brightness)
+    scalar_key, place_key, recipe_key, shape_key = jax.random.split(key, 4)
+    zoom, sigma, flat = jax.random.uniform(scalar_key, (3,), minval=1e-6)
+    zoom = preset.zoom[0] + (preset.zoom[1] - preset.zoom[0]) * zoom
+    low, high = preset.brightness
+    if preset.log_brightness:
+        sigma = low * (high / low) ** sigma
+    else:
+        sigma = low + (high - low) * sigma
 
-    centre_x, centre_y, x, y = _place(place_key, camera)
-    texture = draw_texture(field_key, x.shape[0], camera.pixel_arcsec / SKY_UPSCALE)
-    weights, functions = zip(*FAMILIES.values(), strict=True)
-    steps = np.float32(np.cumsum(weights[:-1]) / sum(weights))
-    family = jnp.sum(kind > steps)
-    brightness = jax.lax.switch(family, functions, shape_key, x / zoom, y / zoom, texture)
+    if maps is None:
+        recipe = draw_recipe(recipe_key)
+        family = recipe.family
+        # Clusters are little flattened; a disc is seen from any side.
+        ratio = jnp.clip(0.8 + 0.1 * jax.scipy.special.ndtri(flat), 0.5, 1.0)
+        ratio = jnp.where(recipe.has["disc"] > 0, 0.2 + 0.8 * flat, ratio)
+        frame = draw_frame(place_key, camera, ratio, zoom)
+        brightness = compose(shape_key, recipe, frame, camera)
+    else:
+        family = jnp.int32(-1)
+        frame = draw_frame(place_key, camera, jnp.float32(1.0), zoom)
+        brightness = draw_map(shape_key, jnp.asarray(maps), frame, camera)
 
-    extended = Extended(centre_x, centre_y, sigma, zoom, family)
+    extended = Extended(frame.centre[0], frame.centre[1], sigma, zoom, family)
     return normalise(brightness, camera, vignetting, extended), extended
+
+
+def compose(key: jax.Array, recipe: Recipe, frame: Frame, camera: Camera) -> jax.Array:
+    """Shape of a source: envelope x texture x fronts x cavities, and compact parts.
+
+    Every feature is always computed and enters with weight 0 or 1, so that fields of all families
+    run as one batch.
+
+    Parameters
+    ----------
+    key : array
+        Random key.
+    recipe : Recipe
+        The recipe.
+    frame : Frame
+        Frame of the source.
+    camera : Camera
+        The camera.
+
+    Returns
+    -------
+    array
+        Brightness on the canvas [y, x] at `SKY_UPSCALE`, any unit.
+    """
+    keys = jax.random.split(key, 7)
+    numbers, has = recipe.numbers, recipe.has
+    x, y = canvas_in_source(frame, camera)
+    azimuth = jnp.arctan2(y, x)
+    size, pixel = x.shape[0], camera.pixel_arcsec / SKY_UPSCALE
+    light = envelopes.envelope(keys[0], recipe, x, y, azimuth)
+
+    slope, outer = numbers["texture_slope"], numbers["texture_outer"] * frame.zoom
+    first, second = textures.draw_fields(keys[1], size, pixel, slope, outer)
+    light = light * textures.lognormal(first, numbers["texture_strength"])
+    threads = textures.ridges(keys[2], second, numbers["ridge_width"], numbers["warp"], pixel)
+    light = light * (1.0 + has["ridges"] * (threads - 1.0))
+    light = light * (1.0 + has["leaves"] * (textures.leaves(keys[3], frame, camera, size) - 1.0))
+
+    front = features.cold_front(recipe, x, y, azimuth)
+    light = light * (1.0 + has["sloshing"] * (front - 1.0))
+    light = light * (1.0 + has["shock"] * (features.shock(keys[4], recipe, x, y) - 1.0))
+    light = light * features.cavities(keys[5], recipe, frame, camera, size)
+
+    middle = jnp.sum(light * jnp.exp(-(x * x + y * y) / 120.0**2))
+    return add_compact(keys[6], recipe, frame, camera, light, middle)
 
 
 def normalise(
@@ -180,47 +156,19 @@ def normalise(
     array
         On-axis rate [count/s/sky pixel]: its vignetted mean in a box of 144 zoom arcsec is
         (1.14e-5 + 1.472e-5 sigma) / zoom per native pixel, as measured on the simulations of
-        Sweere et al. 2022.
+        Sweere et al. 2022. Where the box is darker than the whole canvas, the canvas has that mean
+        instead, as there: a hole in the middle must not make the rest glare. 0 for a dark canvas.
     """
     x, y = (axis.astype(np.float32) for axis in canvas_axes(camera, SKY_UPSCALE))
     half_side = 72.0 * extended.zoom / camera.pixel_arcsec
     in_column = jnp.abs(x - extended.x) <= half_side
     in_row = jnp.abs(y - extended.y) <= half_side
     box = in_row[:, None] & in_column[None, :]
-    mean = jnp.sum(jnp.where(box, brightness * vignetting, 0.0)) / jnp.maximum(jnp.sum(box), 1)
+    seen = brightness * vignetting
+    mean = jnp.sum(jnp.where(box, seen, 0.0)) / jnp.maximum(jnp.sum(box), 1)
+    mean = jnp.maximum(mean, jnp.mean(seen))
     level = (1.14e-5 + 1.472e-5 * extended.sigma) / extended.zoom / SKY_UPSCALE**2
-    return brightness * (level / mean)
-
-
-def draw_texture(key: jax.Array, size: int, pixel_arcsec: float) -> jax.Array:
-    """Gaussian random field with a power-law spectrum.
-
-    Parameters
-    ----------
-    key : array
-        Random key.
-    size : int
-        Side of the canvas [pixel].
-    pixel_arcsec : float
-        Side of a pixel [arcsec].
-
-    Returns
-    -------
-    array
-        [y, x], mean 0, variance 1, periodic. Power k^-n, n uniform in 1.8 to 4 (Kolmogorov: 11/3),
-        flat beyond an outer scale of 1 to 10 arcmin, cut at 3 arcsec.
-    """
-    scalar_key, noise_key = jax.random.split(key)
-    slope, outer = jax.random.uniform(scalar_key, (2,))
-    slope, outer = _between(slope, 1.8, 4.0), _log_between(outer, 60.0, 600.0)
-    wave_y = np.fft.fftfreq(size, pixel_arcsec).astype(np.float32)
-    wave_x = np.fft.rfftfreq(size, pixel_arcsec).astype(np.float32)
-    square = jnp.square(wave_y)[:, None] + jnp.square(wave_x)[None, :]
-    amplitude = (square + 1.0 / outer**2) ** (-slope / 4.0) * jnp.exp(-0.5 * 9.0 * square)
-    noise = jax.lax.complex(*jax.random.normal(noise_key, (2, *square.shape)))
-    field = jnp.fft.irfft2(amplitude * noise, s=(size, size))
-    field = field - jnp.mean(field)
-    return field / jnp.sqrt(jnp.mean(jnp.square(field)))
+    return brightness * jnp.where(mean > 0, level / jnp.where(mean > 0, mean, 1.0), 0.0)
 
 
 def bin_sky(image: jax.Array, upscale: int) -> jax.Array:
@@ -241,44 +189,3 @@ def bin_sky(image: jax.Array, upscale: int) -> jax.Array:
     block = SKY_UPSCALE // upscale
     size = image.shape[0] // block
     return image.reshape(size, block, size, block).sum(axis=(1, 3))
-
-
-def _place(key: jax.Array, camera: Camera):
-    """Centre of a source and the coordinates of the canvas in its frame [arcsec]."""
-    normal_key, uniform_key = jax.random.split(key)
-    near_x, near_y, flat = jax.random.normal(normal_key, (3,))
-    radius, angle, anywhere, turn, mirror = jax.random.uniform(uniform_key, (5,))
-    near = jnp.array(camera.axis) + 40.0 / camera.pixel_arcsec * jnp.stack([near_x, near_y])
-    radius, angle = 0.9 * camera.fov_radius * jnp.sqrt(radius), 2.0 * np.pi * angle
-    far = jnp.array(camera.fov_centre) + radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
-    centre = jnp.where(anywhere < 0.1, far, near)
-
-    turn = 2.0 * np.pi * turn
-    ratio = jnp.clip(0.8 + 0.1 * flat, 0.5, 1.0)
-    mirror = jnp.where(mirror < 0.5, -1.0, 1.0)
-    x, y = (axis.astype(np.float32) for axis in canvas_axes(camera, SKY_UPSCALE))
-    dx = (x - centre[0])[None, :] * camera.pixel_arcsec
-    dy = (y - centre[1])[:, None] * camera.pixel_arcsec
-    along = (jnp.cos(turn) * dx + jnp.sin(turn) * dy) * jnp.sqrt(ratio) * mirror
-    across = (jnp.cos(turn) * dy - jnp.sin(turn) * dx) / jnp.sqrt(ratio)
-    return centre[0], centre[1], along, across
-
-
-def _beta(x: jax.Array, y: jax.Array, core: jax.Array, beta: jax.Array) -> jax.Array:
-    return (1.0 + (x * x + y * y) / (core * core)) ** (0.5 - 3.0 * beta)
-
-
-def _observed_beta(uniform: jax.Array) -> jax.Array:
-    return jnp.clip(0.65 + 0.1 * ndtri(uniform), 0.4, 1.0)
-
-
-def _lognormal(texture: jax.Array, strength: jax.Array) -> jax.Array:
-    return jnp.exp(strength * texture - 0.5 * strength * strength)
-
-
-def _between(uniform: jax.Array, low: float, high: float) -> jax.Array:
-    return low + (high - low) * uniform
-
-
-def _log_between(uniform: jax.Array, low: float, high: float) -> jax.Array:
-    return low * (high / low) ** uniform
