@@ -92,7 +92,12 @@ def test_bad_simulations_give_one_line_and_no_folder(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_interrupted_workers_lose_no_finished_shard(tmp_path):
-    command = [sys.executable, "-m", "xmm_jax.prepare", "--task=dn", "--n=40", "--workers=2"]
+    # Whoever starts the tests in the background has them ignore SIGINT, and so would the child.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from xmm_jax.prepare import main; main()"
+    )
+    command = [sys.executable, "-c", program, "--task=dn", "--n=40", "--workers=2"]
     out = tmp_path / "records"
     # A session of its own, as a terminal gives it: the interrupt reaches the workers as well.
     first = subprocess.Popen(
@@ -100,7 +105,6 @@ def test_interrupted_workers_lose_no_finished_shard(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while not list(tmp_path.glob(".records.*.partial/parts/*.json")) and first.poll() is None:
         time.sleep(0.02)
