@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 from xmm_jax.config import TASKS, Config, SimulatedConfig
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
-from xmm_jax.data.folder import replacing
+from xmm_jax.data.folder import replace_file, replacing
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import Manifest, read_manifest
 from xmm_jax.data.pairs import pad_sample
@@ -113,9 +113,7 @@ def keep_manifest(run: Path, data: str) -> None:
     if data == STREAM:
         return
     if not (run / MANIFEST).exists():
-        part = run / f"{MANIFEST}.part"
-        part.write_bytes((Path(data) / MANIFEST).read_bytes())
-        part.replace(run / MANIFEST)
+        replace_file(run / MANIFEST, (Path(data) / MANIFEST).read_bytes())
     elif read_manifest(run) != read_manifest(data):
         raise InputError(f"{run}: made with other records than {data}; choose another --run")
 

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import jax
 
+from xmm_jax.data.folder import replace_file
 from xmm_jax.errors import InputError
 
 Item = TypeVar("Item")
@@ -87,9 +88,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _drop_rows_after(path: Path, step: int) -> None:
     rows = [row for row in read_metrics(path) if row["step"] <= step]
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    part.replace(path)
+    replace_file(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,6 @@
 
 import dataclasses
 import json
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from xmm_jax import __version__
 from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
 from xmm_jax.config import TASKS, NetworkConfig, from_json
+from xmm_jax.data.folder import replacing
 from xmm_jax.errors import InputError
 from xmm_jax.log import read_metrics
 from xmm_jax.models import NETWORKS, apply, build, init
@@ -144,18 +144,14 @@ def save_model(folder: str | Path, model: Model, *, extra: dict[str, bytes] | No
     folder = Path(folder)
     if folder.exists() and not (folder / SETTINGS).is_file():
         raise InputError(f"{folder}: exists and is not a model folder; choose another --out")
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    (part / SETTINGS).write_text(json.dumps(_settings(model), indent=2) + "\n")
-    arrays = flatten_dict(jax.device_get(model.params), sep="/")
-    named = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    np.savez(part / WEIGHTS, allow_pickle=False, **named)
-    (part / CARD).write_text(card(model))
-    for name, content in (extra or {}).items():
-        (part / name).write_bytes(content)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    with replacing(folder.absolute(), overwrite=True, ours=SETTINGS) as partial:
+        (partial / SETTINGS).write_text(json.dumps(_settings(model), indent=2) + "\n")
+        arrays = flatten_dict(jax.device_get(model.params), sep="/")
+        named = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        np.savez(partial / WEIGHTS, allow_pickle=False, **named)
+        (partial / CARD).write_text(card(model))
+        for name, content in (extra or {}).items():
+            (partial / name).write_bytes(content)
 
 
 def card(model: Model) -> str:

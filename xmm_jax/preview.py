@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xmm_jax.data.folder import replace_file
 from xmm_jax.errors import InputError
 
 
@@ -68,7 +69,7 @@ def write_sheet(path: Path, fields: Sequence[Shown], *, pairs_in_row: int = 3) -
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": "xmm_jax"})
     try:
-        path.write_bytes(buffer.getvalue())
+        replace_file(path, buffer.getvalue())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
     return path

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from xmm_jax import __version__
 from xmm_jax.checkpoint import CONFIG, METRICS, open_checkpoints, restore, save
 from xmm_jax.config import Config, differences, from_json, parse, parse_loss, to_json
+from xmm_jax.data.folder import replace_file
 from xmm_jax.dataset import find_data, keep_manifest, training_batches, validation_batches
 from xmm_jax.errors import InputError, RunError, command
 from xmm_jax.log import Metrics, duration, progress, read_metrics, say
@@ -156,9 +157,7 @@ def open_run(run: Path, config: Config, data: str) -> None:
     if jax.process_index() == 0:
         run.mkdir(parents=True, exist_ok=True)
         keep_manifest(run, data)
-        part = run / f"{CONFIG}.part"
-        part.write_text(to_json(config))
-        part.replace(run / CONFIG)
+        replace_file(run / CONFIG, to_json(config).encode())
 
 
 def other_params(config: Config, *, like: Any) -> Any:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from xmm_jax.data.folder import replacing
+from xmm_jax.data.folder import replace_file, replacing
 from xmm_jax.errors import InputError
 
 
@@ -108,3 +108,11 @@ def test_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         _make(tmp_path / "file" / "new", "text")
+
+
+def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("old, and longer than the new")
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]

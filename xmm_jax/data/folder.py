@@ -1,4 +1,4 @@
-"""Writing a folder in one stroke: it has its name only when it is complete."""
+"""Writing a file or a folder in one stroke: it has its name only when it is complete."""
 
 import secrets
 import shutil
@@ -7,6 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xmm_jax.errors import InputError
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a small file under a temporary name beside it, then rename it.
+
+    Parameters
+    ----------
+    path : Path
+        Final name; an older file is replaced.
+    content : bytes
+        All of it.
+    """
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
 
 
 @contextmanager
