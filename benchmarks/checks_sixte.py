@@ -128,7 +128,7 @@ def check_thinning(root: Path) -> Iterator[Row]:
     yield Row(12, "20 and 50 ks of ours, independent", (0.0, 0.02), float(np.mean(apart)))
 
 
-def check_shapes(draws: int = 100) -> Iterator[Row]:
+def check_shapes(draws: int = 1000) -> Iterator[Row]:
     """Medians of the shapes of drawn sources against the band of six published examples."""
     shapes, _ = sky_statistics.measure(draws)
     for name, median in zip(Shape._fields, np.nanmedian(shapes, axis=0), strict=True):

@@ -16,7 +16,7 @@ from xmm_jax.instrument.calibration import load
 from xmm_jax.instrument.camera import PN
 from xmm_jax.instrument.detector import mask
 from xmm_jax.simulator import observe
-from xmm_jax.simulator.agn import POPULATIONS
+from xmm_jax.simulator.agn import POPULATIONS, observed_density
 from xmm_jax.simulator.poisson import draw_counts
 from xmm_jax.simulator.presets import PRESETS
 
@@ -100,8 +100,13 @@ def check_source_counts(fields: int = 24, exposure_s: float = 50_000.0) -> Itera
     for limit, density, error in ((5e-15, 225, 30), (1e-14, 95, 20)):
         number = float((flux > limit).sum())
         text = f"sources above {limit:g} erg/s/cm2 per square degree, found in {fields} fields"
+        law = float(observed_density(np.array(limit)))
         yield Row(15, text, (density, error), number / area)
         yield Row(15, "its Poisson error", None, np.sqrt(number) / area)
+        text = f"sources above {limit:g} by the law drawn from (Moretti et al. 2003)"
+        yield Row(15, text, None, law)
+        yield Row(15, "found over that law", None, number / area / law)
+        yield Row(15, "Poisson error of the ratio", None, np.sqrt(number) / area / law)
 
 
 def find_fluxes(counts: np.ndarray, exposure_s: float) -> np.ndarray:

@@ -25,7 +25,7 @@ Written by `python benchmarks/validate_simulator.py`. Numbers without a bound ar
 """
 
 
-def all_checks(shared: Path) -> dict[str, Callable[[], Iterable[Row]]]:
+def all_checks(shared: Path, draws: int = 1000) -> dict[str, Callable[[], Iterable[Row]]]:
     """Checks by name, those whose files are at hand."""
     checks: dict[str, Callable[[], Iterable[Row]]] = {
         "psf": checks_instrument.check_psf,
@@ -52,7 +52,7 @@ def all_checks(shared: Path) -> dict[str, Callable[[], Iterable[Row]]]:
             "sixte histogram": lambda: checks_sixte.check_histogram(sim),
         }
     checks |= {
-        "shapes": checks_sixte.check_shapes,
+        "shapes": lambda: checks_sixte.check_shapes(draws),
         "blank fields": checks_sky.check_background,
         "source counts": checks_sky.check_source_counts,
     }
@@ -76,10 +76,11 @@ def main() -> None:
     """Print the table and keep it in a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=SHARED)
+    parser.add_argument("--draws", type=int, default=1000, help="sources whose shape is measured")
     parser.add_argument("--only", help="words of the names of the checks to run")
     parser.add_argument("--out", type=Path, help="Markdown file to write the table to")
     flags = parser.parse_args()
-    checks = all_checks(flags.shared)
+    checks = all_checks(flags.shared, flags.draws)
     if flags.only:
         checks = {name: check for name, check in checks.items() if flags.only in name}
     rows, stopped = run(checks)

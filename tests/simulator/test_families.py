@@ -1,10 +1,9 @@
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from xmm_jax.simulator import envelopes, families, features, textures
+from xmm_jax.simulator import envelopes, families
 
 
 def test_families_come_as_often_as_their_weights_and_keep_to_their_ranges():
@@ -48,52 +47,18 @@ def test_a_shell_is_the_path_through_it():
     np.testing.assert_allclose(shell * np.sqrt(100**2 - 80**2) * 2, path, atol=0.05)
 
 
-def recipe_with(**numbers):
-    common = {name: jnp.float32(row[1]) for name, row in families.RANGES.items()}
-    changed = {name: jnp.float32(value) for name, value in numbers.items()}
-    has = dict.fromkeys(families.CHANCES, jnp.float32(0))
-    return families.Recipe(jnp.int32(0), common | changed, has)
-
-
-def test_a_cold_front_jumps_by_the_number_it_says():
-    # Around a small circle the spiral is crossed once: one sharp edge of almost the full jump.
-    recipe = recipe_with(front_jump=3.0, front_radius=200.0, front_soft=1.0, front_pitch=20.0)
-    angle = jnp.linspace(-np.pi, np.pi, 4001)[:-1]
-    x, y = 60 * jnp.cos(angle), 60 * jnp.sin(angle)
-    factor = np.asarray(features.cold_front(recipe, x, y, angle))
-    assert 0.999 < factor.min() < 1.05
-    assert 2.8 < factor.max() <= 3.0
-    steps = np.abs(np.diff(np.append(factor, factor[0])))
-    assert (steps > 0.02).sum() <= 40  # the edge takes less than a hundredth of the turn
-
-
-def test_a_shock_compresses_by_rankine_hugoniot_inside_its_cone_only():
-    recipe = recipe_with(mach=2.0, shock_radius=100.0, shock_angle=50.0)
-    x = jnp.float32([[150.0, 45.0, -90.0]])
-    factor = np.asarray(features.shock(jax.random.key(0), recipe, x, jnp.zeros_like(x)))[0]
-    compression = 4 * 4 / 7
-    assert factor[0] == 1.0
-    assert 1.05 < factor[1] < compression**2
-    assert factor[2] < 1.01
-
-
-def test_turbulence_keeps_the_mean_and_has_the_spectrum_it_was_given():
-    draw = jax.jit(lambda key, slope: textures.draw_fields(key, 256, 2.0, slope, 1e3))
-    wave = np.hypot(np.fft.fftfreq(256, 2.0)[:, None], np.fft.fftfreq(256, 2.0)[None, :])
-    edges = np.geomspace(1 / 100, 1 / 20, 6)
-    for slope in (2.0, 3.6):
-        first, second = (
-            np.asarray(field, float) for field in draw(jax.random.key(1), jnp.float32(slope))
-        )
-        power, found = np.abs(np.fft.fft2(first)) ** 2 + np.abs(np.fft.fft2(second)) ** 2, []
-        # Steep fields share their few largest waves by chance.
-        assert abs(np.mean(first * second)) < (0.2 if slope < 3 else 0.6)
-        assert abs(first.mean()) < 1e-3
-        for low, high in itertools.pairwise(edges):
-            found.append(power[(wave >= low) & (wave < high)].mean())
-        middle = np.sqrt(edges[1:] * edges[:-1])
-        # The cut at 3 arcsec steepens by 2 * 9/2 * k^2 at most 0.02 in ln power.
-        assert abs(np.polyfit(np.log(middle), np.log(found), 1)[0] + slope) < 0.35
-        np.testing.assert_allclose(first.std(), 1.0, rtol=1e-3)
-    noise = jax.random.normal(jax.random.key(2), (1000, 1000))
-    assert abs(float(jnp.mean(textures.lognormal(noise, jnp.float32(0.5)))) - 1) < 0.005
+def test_a_rim_has_the_scatter_it_was_given_and_no_period(recipe_with):
+    recipe = recipe_with("corrugated", corrugation=0.05)
+    draw = jax.jit(jax.vmap(lambda key: envelopes.azimuthal_factors(key, recipe)))
+    brightness, radius = (
+        np.asarray(one, float) for one in draw(jax.random.split(jax.random.key(4), 200))
+    )
+    np.testing.assert_allclose(brightness, 1.0)
+    assert np.sqrt(np.mean((radius - 1) ** 2)) == pytest.approx(0.05, rel=0.1)
+    # Power of the orders falls as m^-2.5 from 2 to 64: no order stands out.
+    power = np.mean(np.abs(np.fft.rfft(radius - 1, axis=1)) ** 2, axis=0)
+    order = np.arange(2, 65)
+    slope = np.polyfit(np.log(order), np.log(power[2:65]), 1)[0]
+    assert slope == pytest.approx(-2.5, abs=0.15)
+    assert power[65:].max() < 1e-6 * power[2]
+    assert power[1] < 1e-6 * power[2]

@@ -152,6 +152,7 @@ def even_sky(key, camera, preset, vignetting, maps=None):
     return jnp.full(vignetting.shape, 1e-6), Extended(zero, zero, zero, zero, jnp.int32(0))
 
 
+@pytest.mark.slow
 def test_nested_targets_contain_the_input(monkeypatch):
     monkeypatch.setattr(truth, "draw_extended", even_sky)
     options = {**DN, "target_exposure_s": 50_000.0}

@@ -95,6 +95,7 @@ def even_sky(key, camera, preset, vignetting, maps=None):
     return jnp.full(vignetting.shape, 1e-6), Extended(zero, zero, zero, zero, jnp.int32(0))
 
 
+@pytest.mark.slow
 def test_a_pair_with_everything_varied(monkeypatch):
     monkeypatch.setattr(truth, "draw_extended", even_sky)
     optics = observe.build_optics("physical", upscale=2)

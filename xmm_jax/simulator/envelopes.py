@@ -8,7 +8,7 @@ from xmm_jax.simulator.families import Recipe
 
 SUBCLUSTERS = 4
 ANGLES = 1024  # nodes of a function of azimuth
-HARMONICS = 30
+HARMONICS = 64
 
 
 def beta_model(square: jax.Array, core: jax.Array, beta: jax.Array) -> jax.Array:
@@ -66,8 +66,9 @@ def azimuthal_factors(key: jax.Array, recipe: Recipe) -> tuple[jax.Array, jax.Ar
     Returns
     -------
     brightness, radius : array
-        Factors at `ANGLES` equal steps from -pi: a dipole and lumps with amplitudes falling as 1/m
-        in the brightness, corrugation of orders 5 to 30 in the radius.
+        Factors at `ANGLES` equal steps from -pi: in the brightness a dipole and lumps of orders 1
+        to 6 with amplitudes falling as 1/m, in the radius corrugation of orders 2 to 64 falling as
+        m^-1.25 with random phases, so that a rim has no period.
     """
     amplitude_key, phase_key = jax.random.split(key)
     order = np.arange(1, HARMONICS + 1, dtype=np.float32)
@@ -78,7 +79,9 @@ def azimuthal_factors(key: jax.Array, recipe: Recipe) -> tuple[jax.Array, jax.Ar
     numbers, has = recipe.numbers, recipe.has
     lumps = jnp.where(order <= 6, 1.0 / order, 0.0) * amplitude * numbers["lumps"] * has["lumpy"]
     lumps = lumps.at[0].add(numbers["dipole"] * has["lopsided"])
-    ripple = jnp.where(order >= 5, 1.0, 0.0) * amplitude * np.float32(1.0 / np.sqrt(26.0))
+    falling = np.where(order >= 2, order**-1.25, 0.0)
+    # Waves have a mean square of one half: `corrugation` is the rms of the radius.
+    ripple = falling * np.float32(np.sqrt(2.0 / np.sum(np.square(falling)))) * amplitude
     ripple = ripple * numbers["corrugation"] * has["corrugated"]
     brightness = jnp.exp(lumps @ wave)
     return brightness, 1.0 + jnp.matmul(ripple, wave)

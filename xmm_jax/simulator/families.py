@@ -102,12 +102,14 @@ FAMILIES = {
     "filaments": Family(
         0.10,
         {"ridges": 1.0, "lopsided": 0.5, "knots": 0.3},
-        {"texture_strength": (0.4, 0.8), "beta": (0.3, 0.5), "core": (40.0, 300.0)},
+        # Ridges of a flatter spectrum are hash, not filaments.
+        {"texture_strength": (0.4, 0.8), "texture_slope": (2.4, 4.0), "beta": (0.3, 0.5)}
+        | {"core": (40.0, 300.0)},
     ),
     # Centre-filled and composite remnants are each about 15 % (Green 2019, JApA 40, 36).
     "remnant": Family(
         0.10,
-        {"shell": 0.85, "halo": 0.3, "lumpy": 1.0, "corrugated": 0.8, "ridges": 0.3, "knots": 0.3},
+        {"shell": 0.85, "halo": 0.3, "lumpy": 1.0, "corrugated": 1.0, "ridges": 0.3, "knots": 0.3},
         {"texture_strength": (0.3, 0.8), "shell_radius": (30.0, 600.0)},
     ),
     # Knots follow the luminosity function of Grimm et al. 2003 (MNRAS 339, 793).

@@ -58,21 +58,26 @@ def shock(key: jax.Array, recipe: Recipe, x: jax.Array, y: jax.Array) -> jax.Arr
     -------
     array
         Factor: outside 1, inside 1 + (C^2 - 1) of the share of the line of sight in the sphere,
-        with the Rankine-Hugoniot jump C = 4 M^2 / (M^2 + 3), in a cone along x with soft flanks.
-        The cap is centred up to half its radius behind the centre of the source.
+        with the Rankine-Hugoniot jump C = 4 M^2 / (M^2 + 3). Only the part of the flow that is
+        normal to the front shocks, so M falls from its value at the nose (along x), by half of
+        M - 1 at `shock_angle` and to 1 at twice that: the front fades and has no flanks. The cap
+        is centred up to half its radius behind the centre of the source.
     """
     numbers = recipe.numbers
     radius = numbers["shock_radius"]
     behind = 0.5 * radius * jax.random.uniform(key)
     x = x + behind
     distance = jnp.sqrt(x * x + y * y)
-    compression = 4.0 * numbers["mach"] ** 2 / (numbers["mach"] ** 2 + 3.0)
     depth = jnp.sqrt(jnp.maximum(1.0 - jnp.square(distance / radius), 0.0))
     # Gas outside the sphere is as deep as the distance from its centre, to order of magnitude.
     share = depth / (depth + 0.5)
-    off = jnp.arctan2(jnp.abs(y), x)
-    cone = jax.nn.sigmoid((jnp.deg2rad(numbers["shock_angle"]) - off) / 0.08)
-    return 1.0 + (compression**2 - 1.0) * share * cone * jnp.minimum(distance / (0.5 * radius), 1.0)
+    turn = jnp.abs(jnp.arctan2(y, x)) / jnp.deg2rad(numbers["shock_angle"])
+    mach = 1.0 + (numbers["mach"] - 1.0) * jnp.square(
+        jnp.cos(0.25 * np.pi * jnp.minimum(turn, 2.0))
+    )
+    compression = 4.0 * jnp.square(mach) / (jnp.square(mach) + 3.0)
+    apex = 1.0 - jnp.exp(-jnp.square(2.0 * distance / radius))
+    return 1.0 + (jnp.square(compression) - 1.0) * share * apex
 
 
 def cavities(key: jax.Array, recipe: Recipe, frame: Frame, camera: Camera, size: int) -> jax.Array:

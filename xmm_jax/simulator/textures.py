@@ -92,8 +92,9 @@ def ridges(
     """
     size = field.shape[0]
     wave_key, phase_key = jax.random.split(key)
-    # Whole waves across the canvas keep the bent field periodic.
-    waves = jax.random.randint(wave_key, (4, 2), -4, 5).astype(jnp.float32)
+    # Whole waves across the canvas keep the bent field periodic; more than two would fold it and
+    # repeat its pattern mirrored.
+    waves = jax.random.randint(wave_key, (4, 2), -2, 3).astype(jnp.float32)
     phase = jax.random.uniform(phase_key, (4,), maxval=2.0 * np.pi)
     index = np.arange(size, dtype=np.float32)
     turns = (2.0 * np.pi / size) * index
