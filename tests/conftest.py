@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(CACHE, ignore_errors=True)
 
 
+# So that tests can `from pps import make_pps`.
+sys.path.insert(0, str(Path(__file__).parent))
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -39,3 +43,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs {SHARED}, which is not part of the repository")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def synthetic_pps(tmp_path_factory):
+    """A PPS folder: flat field, three sources, 30 ks; see `pps.make_pps`. Leave it as it is."""
+    from pps import Pointing, make_pps
+
+    places = ((500.0, 2900.0), (5900.0, 8600.0), (-10300.0, -7000.0))  # away from gaps
+    sources = [(*map(float, Pointing().sky_of_det(place)), 3000) for place in places]
+    return make_pps(tmp_path_factory.mktemp("pps"), seed=1, sources=sources)

@@ -14,7 +14,7 @@ import xmm_jax
 
 ROOT = Path(xmm_jax.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-ENTRIES = ("simulate", "prepare", "train", "export", "enhance", "import_published")
+ENTRIES = ("simulate", "image", "prepare", "train", "export", "enhance", "import_published")
 
 
 def functions(tree):

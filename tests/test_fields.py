@@ -14,8 +14,9 @@ from xmm_jax.config import SimulatedConfig, parse
 from xmm_jax.data.augment import Augment, decide, transform
 from xmm_jax.data.schema import IMAGES
 from xmm_jax.data.tfrecord import RecordSource
-from xmm_jax.dataset import training_batches, validation_batches, write_simulated
+from xmm_jax.dataset import training_batches, validation_batches
 from xmm_jax.errors import InputError
+from xmm_jax.records import write_simulated
 
 # The denoising task draws one grid only: the quickest to compile.
 CONFIG = SimulatedConfig(fields=7, target_kind="observed")
@@ -135,15 +136,14 @@ def test_an_interrupted_folder_is_used_again(tmp_path, monkeypatch, capsys, reco
     config = dataclasses.replace(CONFIG, fields=3)
     drawn = []
 
-    def samples(names, **fixed):
-        for name in names:
-            drawn.append(name)
-            if len(drawn) == 2:
-                raise KeyboardInterrupt
-            # What the records hold; drawing is tested above.
-            yield recorded[fields.number_of(name)] | {"source_id": name}
+    def samples(name, **fixed):
+        drawn.append(name)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        # What the records hold; drawing is tested above.
+        yield recorded[fields.number_of(name)] | {"source_id": name}
 
-    monkeypatch.setattr("xmm_jax.dataset._padded_samples", samples)
+    monkeypatch.setattr("xmm_jax.records._padded_field", samples)
     fractions = (0.4, 0.3, 0.3)
     with pytest.raises(RuntimeError, match="1 shards were finished and are kept, 2 are left"):
         write_simulated(tmp_path / "x", "dn", config, settings={}, fractions=fractions)

@@ -25,6 +25,7 @@ COMMANDS = [
 ]
 SETTINGS = {
     "simulate": "SimulateConfig",
+    "image": "ImageConfig",
     "prepare": "PrepareConfig",
     "export": "ExportConfig",
     "enhance": "EnhanceConfig",

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 VERBS = {
     "simulate": "draw simulated observations as FITS images",
+    "image": "make images of EPIC-pn event lists, fetched by OBS_ID",
     "prepare": "turn simulations or FITS images into records for training",
     "train": "train a network",
+    "evaluate": "judge networks beside classical methods",
     "export": "turn a run into a model folder",
     "enhance": "denoise or super-resolve FITS images",
     "import_published": "turn published weights (.ckpt, .onnx) into a model folder",

@@ -6,7 +6,7 @@ and, in a stream, what is on the sky.
 
 import functools
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,23 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from xmm_jax.config import TASKS, Config, SimulatedConfig
+from xmm_jax.config import TASKS, Config
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
-from xmm_jax.data.folder import replace_file, replacing
+from xmm_jax.data.folder import replace_file
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import Manifest, read_manifest
-from xmm_jax.data.pairs import pad_sample
 from xmm_jax.data.pipeline import batches, eval_batches, example_numbers
 from xmm_jax.data.schema import SCHEMA_VERSION
-from xmm_jax.data.shards import finish, forget_notes, plan, unfinished, write_parts
-from xmm_jax.data.splits import FRACTIONS, SPLITS, split_sources
-from xmm_jax.data.tfrecord import write_records
 from xmm_jax.errors import InputError
-from xmm_jax.fields import draw_batch, draw_samples, fingerprint, names_of
+from xmm_jax.fields import draw_batch, fingerprint
 from xmm_jax.instrument.camera import PN
-from xmm_jax.log import Progress, say
+from xmm_jax.log import say
+from xmm_jax.records import write_simulated
 
 STREAM = "stream"
 STREAM_VALIDATION_FIELDS = 16
 # Validation fields of a stream are numbered from here, out of reach of any training run.
 STREAM_VALIDATION_FIRST = 2**31 - 2**16
-
-Source = Mapping[str, Callable[[], Iterable[dict[str, Any]]]]
-"""Samples on the native frame by source: each entry draws or reads those of one source."""
 
 
 def find_data(config: Config) -> str:
@@ -116,107 +110,6 @@ def keep_manifest(run: Path, data: str) -> None:
         replace_file(run / MANIFEST, (Path(data) / MANIFEST).read_bytes())
     elif read_manifest(run) != read_manifest(data):
         raise InputError(f"{run}: made with other records than {data}; choose another --run")
-
-
-def write_source(
-    folder: Path,
-    source: Source,
-    *,
-    settings: Mapping[str, Any],
-    seed: int = 0,
-    fractions: tuple[float, float, float] = FRACTIONS,
-    overwrite: bool = False,
-) -> Manifest:
-    """Split a source by what is on the sky, pad its samples, and write them as records.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to.
-    source : mapping of str to callable
-        Samples of each source.
-    settings : mapping
-        What made them, for the manifest.
-    seed : int
-        Seed of the split.
-    fractions : tuple of float
-        Shares of train, validation and test.
-    overwrite : bool
-        Replace records that are there.
-    """
-    split_of = split_sources(source, seed=seed, fractions=fractions)
-    tick = Progress("records", len(source))
-
-    def samples(split: str) -> Iterator[dict[str, Any]]:
-        for name, draw in source.items():
-            if split_of[name] == split:
-                yield from map(pad_sample, draw())
-                tick()
-
-    return write_records(
-        folder, {split: samples(split) for split in SPLITS}, settings=settings, overwrite=overwrite
-    )
-
-
-def write_simulated(
-    folder: Path,
-    task: str,
-    config: SimulatedConfig,
-    *,
-    seed: int = 0,
-    settings: Mapping[str, Any],
-    fractions: tuple[float, float, float] = FRACTIONS,
-    overwrite: bool = False,
-    workers: int = 1,
-) -> Manifest:
-    """Write simulated fields as records; what an interruption left is used again.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to. Until all is there the shards lie in ``.NAME.FINGERPRINT.partial`` beside it.
-    task : str
-        Decides exposures, upscale and background.
-    config : SimulatedConfig
-        How many, which sky, which kind of target.
-    seed : int
-        Seed of draws and split; field i depends on (seed, i) alone.
-    settings : mapping
-        For the manifest.
-    fractions : tuple of float
-        Shares of train, validation and test.
-    overwrite : bool
-        Replace records that are there.
-    workers : int
-        Processes that draw; the bytes do not depend on it.
-
-    Raises
-    ------
-    InputError
-        For settings or a folder that cannot be, or no space left.
-    RunError
-        If it is interrupted. In both cases finished shards stay for the next time.
-    """
-    folder, names = folder.resolve(), names_of(config, seed=seed)
-    split_of = split_sources(names, seed=seed, fractions=fractions)
-    parts = plan({name: split_of[name] for name in names})
-    facts = {"seed": seed, "fractions": fractions, "maps": config.maps}
-    mark = fingerprint(dict(settings) | facts)
-    draw = functools.partial(_padded_samples, task=task, config=config, seed=seed)
-    with replacing(folder, overwrite=overwrite, ours=MANIFEST, resume=mark) as partial:
-        todo = unfinished(partial, parts)
-        done = len(names) - sum(len(part.sources) for part in todo)
-        if done:
-            say(f"going on: {done} of {len(names)} fields are there already")
-        tick = Progress("records", len(names), first=done)
-        write_parts(partial, todo, draw, workers=workers, tick=tick)
-        manifest = finish(partial, parts, settings=settings)
-    forget_notes(folder)
-    return manifest
-
-
-def _padded_samples(names: tuple[str, ...], **fixed: Any) -> Iterator[dict[str, Any]]:
-    return map(pad_sample, draw_samples(names, **fixed))
 
 
 def training_batches(

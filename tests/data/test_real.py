@@ -1,9 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from xmm_jax.data.exposure import ccd_numbers
-from xmm_jax.data.real import find_images, parse_name, real_source
+from xmm_jax.data.real import find_files, parse_name, real_source
 from xmm_jax.data.schema import check
 from xmm_jax.errors import InputError
 from xmm_jax.instrument.camera import PN
@@ -67,14 +69,24 @@ def root(tmp_path_factory):
     return folder
 
 
-def _draw(root, **options):
-    samples = {name: list(draw()) for name, draw in real_source(root, **options).items()}
-    for name, drawn in samples.items():
+def _draw(*paths, **options):
+    source = real_source(paths, **options)
+    assert not source.failed
+    samples = {}
+    for item, draw in source.draws.items():
+        drawn = list(draw())
+        samples.setdefault(source.sky[item], []).extend(drawn)
         for sample in drawn:
             check(sample)
-            assert sample["source_id"] == name
+            assert sample["source_id"] == source.sky[item]
             assert sample["target_kind"] == "observed"
     return samples
+
+
+def _images(root, obs_id):
+    """Published images of an observation, shortest first."""
+    named = [image for path in find_files([root]) if (image := parse_name(path))]
+    return sorted((i for i in named if i.obs_id == obs_id), key=lambda image: image.exposure_ks)
 
 
 def test_grammar():
@@ -96,12 +108,11 @@ def test_observations_of_one_sky_are_one_source(root):
 
 
 def test_disjoint_targets_are_the_rest_of_the_observation(root):
-    files = find_images(root)
     for drawn in _draw(root).values():
         for sample in drawn:
             assert sample["pairing"] == "disjoint"
             assert sample["filter"] == "medium"
-            images = files[sample["obs_id"]]
+            images = _images(root, sample["obs_id"])
             whole = fits.getdata(images[-1].path)
             both = sample["counts"] + sample["target"].astype(int)
             np.testing.assert_array_equal(both[..., 0], whole * LIVE)
@@ -119,7 +130,7 @@ def test_nested_targets_are_the_50_ks_images(root):
 
 def test_thinned_pairs_share_out_the_photons(root):
     drawn = _draw(root, pairing="thinned", n=2, seed=4)["0444444401"]
-    whole = fits.getdata(find_images(root)["0444444401"][-1].path) * LIVE
+    whole = fits.getdata(_images(root, "0444444401")[-1].path) * LIVE
     assert len(drawn) == 2
     for sample in drawn:
         np.testing.assert_array_equal(sample["counts"][..., 0] + sample["target"][..., 0], whole)
@@ -164,17 +175,98 @@ def test_pixels_without_further_exposure_are_not_valid(tmp_path):
     np.testing.assert_array_equal(dead, LIVE & (ccd_numbers() == 6))
 
 
+def test_inputs_of_any_exposure(root):
+    drawn = _draw(root, pairing="thinned", n=40, exposure_ks=(5, 100), seed=1)
+    assert [len(samples) for samples in drawn.values()] == [120, 40]
+    times = np.array([s["exposure"].max() for s in drawn["0444444401"]]) / 1e3
+    # Even in the logarithm between 5 and 0.8 of the 50 ks of the observation.
+    place = np.log(times / 5) / np.log(40 / 5)
+    assert place.min() >= 0
+    assert place.max() <= 1
+    assert abs(place.mean() - 0.5) < 4 / 12**0.5 / 40**0.5
+    assert abs(place.std() - 12**-0.5) < 0.08
+    whole = fits.getdata(_images(root, "0444444401")[-1].path) * LIVE
+    for sample, ks in zip(drawn["0444444401"], times, strict=True):
+        share = sample["counts"].sum() / whole.sum()
+        assert abs(share - ks / 50) < 5 * (0.25 / whole.sum()) ** 0.5
+        np.testing.assert_array_equal(sample["counts"][..., 0] + sample["target"][..., 0], whole)
+        both = (sample["exposure"] + sample["target_exposure"])[..., 0]
+        np.testing.assert_allclose(both[LIVE], 5e4, rtol=1e-6)
+    items = real_source([root], pairing="thinned", n=40).draws
+    assert list(items)[-2:] == ["0444444401#0", "0444444401#32"]
+
+
+@pytest.mark.parametrize(
+    ("pairing", "label", "expected"),
+    [
+        ("thinned", "thinned", 0),
+        ("disjoint", "disjoint", 0),
+        ("nested", "nested", (20 / 50) ** 0.5),
+    ],
+)
+def test_correlation_of_the_noise(root, pairing, label, expected):
+    # What is left of counts when their known mean is taken away is noise. Two images that share
+    # no photon have independent noise; 20 ks within 50 ks give cov / sigma^2 = 20 / sqrt(20 * 50).
+    noise = {"counts": [], "target": []}
+    for obs_id, drawn in _draw(root, pairing=pairing, n=3, seed=2).items():
+        for sample in drawn:
+            # Part 3 of the long observation lies half in either 50 ks.
+            if sample["pairing"] != label or (obs_id, pairing) == ("0111111101", "nested"):
+                continue
+            for name, time in (("counts", "exposure"), ("target", "target_exposure")):
+                mean = RATE * sample[time][..., 0] / 1e4
+                noise[name].append(((sample[name][..., 0] - mean)[LIVE]) / np.sqrt(mean[LIVE]))
+    assert len(noise["counts"]) >= 2
+    first, second = (np.concatenate(images) for images in noise.values())
+    assert abs((first * second).mean() - expected) < 0.02
+    for one in (first, second):
+        assert abs(one.mean()) < 0.02
+        assert abs(one.var() - 1) < 0.02
+
+
+def test_images_of_any_name_can_be_thinned(root, tmp_path):
+    counts = np.random.default_rng(0).poisson(3 * RATE)
+    _write(tmp_path, ".", "P0555555501PNS003_detxy.fits", counts, 3e4, "0555555501")
+    _write(tmp_path, "mine", "b.fits", counts + 1, 6e4, "0555555501")
+    published = _images(root, "0444444401")[0].path
+    samples = _draw(tmp_path, published, pairing="thinned", exposure_ks=(10, 10))
+    assert set(samples) == {"0444444401", "0555555501"}
+    both = samples["0555555501"][0]["counts"] + samples["0555555501"][0]["target"]
+    np.testing.assert_array_equal(both[..., 0], (counts + 1) * LIVE)  # the longer of the two
+
+
+def test_what_cannot_be_used_is_told(root, tmp_path):
+    obs_id, counts = "0555555501", np.ones((411, 403))
+    _write(tmp_path, "full", FULL.format(obs_id, 21), counts, 2.1e4, obs_id)
+    good = str(_images(root, "0444444401")[-1].path)
+    (tmp_path / "full" / "cut.fits").write_bytes(b"SIMPLE  =")
+    source = real_source([tmp_path, good], pairing="thinned")
+    assert set(source.draws) == {"0444444401"}
+    assert set(source.failed) == {obs_id, "full/cut.fits"}
+    assert "need images of one above 25 ks" in source.failed[obs_id]
+    assert "not a readable FITS file" in source.failed["full/cut.fits"]
+
+
+def test_sources_travel_to_other_processes(root):
+    for pairing in ("disjoint", "thinned"):
+        there = pickle.loads(pickle.dumps(real_source([root], pairing=pairing).draws))
+        assert next(iter(there["0444444401"]()))["obs_id"] == "0444444401"
+
+
 def test_errors(root, tmp_path):
     with pytest.raises(InputError, match="pairs of real images are disjoint, nested, thinned"):
-        real_source(root, pairing="simulated")
+        real_source([root], pairing="simulated")
     with pytest.raises(InputError, match="no images; expected"):
-        real_source(tmp_path)
+        real_source([tmp_path])
     obs_id, counts = "0444444401", np.ones((411, 403))
     _write(tmp_path, "20ks", SPLIT.format(obs_id, 20, 1, 1), 2 * counts, 2e4, obs_id)
     for pairing in ("disjoint", "nested", "thinned"):
         with pytest.raises(InputError, match="no observation has the images"):
-            real_source(tmp_path, pairing=pairing)
-    _write(tmp_path, "full", FULL.format(obs_id, 21), counts, 2.1e4, obs_id)
+            real_source([tmp_path], pairing=pairing)
+    _write(tmp_path, "full", FULL.format(obs_id, 24), counts, 2.4e4, obs_id)
+    with pytest.raises(InputError, match="need images of 20 ks and one above 25 ks"):
+        real_source([tmp_path])
+    _write(tmp_path, "full", FULL.format(obs_id, 25), counts, 2.5e4, obs_id)
     with pytest.raises(InputError, match=r"does not contain .*cannot be its disjoint target"):
         _draw(tmp_path)
 

@@ -12,26 +12,42 @@ import pytest
 from xmm_jax.data import shards
 from xmm_jax.data.folder import replacing
 from xmm_jax.data.manifest import FILE
-from xmm_jax.data.shards import Part, finish, forget_notes, plan, unfinished, write_parts
+from xmm_jax.data.shards import (
+    Part,
+    failures,
+    finish,
+    forget_notes,
+    plan,
+    unfinished,
+    write_parts,
+)
 from xmm_jax.data.tfrecord import RecordSource, write_records
 from xmm_jax.errors import InputError, RunError
 
 SPLIT_OF = {f"source-{i}": "validation" if i in (2, 5) else "train" for i in range(9)}
 
 
-def draw(make, names):
-    for name in names:
-        yield make(int(name.split("-")[1]), source_id=name)
+def draw(make, name):
+    yield make(int(name.split("-")[1]), source_id=name)
 
 
-def draw_in_a_process(names):
+def draw_in_a_process(name):
     """As `draw`, to be found by name in another process."""
     from conftest import _sample
 
-    return draw(_sample, names)
+    return draw(_sample, name)
 
 
-def die(names):
+def draw_some_in_a_process(name):
+    """4 fails after an example, 2 and 5 at once, 0 and 8 are empty: so are two of the shards."""
+    number = int(name.split("-")[1])
+    if number not in (0, 2, 5, 8):
+        yield from draw_in_a_process(name)
+    if number in (2, 4, 5):
+        raise InputError(f"{name}: broken")
+
+
+def die(name):
     os._exit(7)
 
 
@@ -75,7 +91,12 @@ def test_same_as_records_written_in_one_go(prepare, tmp_path, make_sample):
     assert prepare(tick=lambda: ticks.append(0)) == plan(SPLIT_OF, examples=3)
     assert len(ticks) == 9
     splits = {
-        split: draw(make_sample, [name for name in SPLIT_OF if SPLIT_OF[name] == split])
+        split: [
+            sample
+            for name in SPLIT_OF
+            if SPLIT_OF[name] == split
+            for sample in draw(make_sample, name)
+        ]
         for split in ("train", "validation", "test")
     }
     write_records(tmp_path / "whole", splits, settings={"n": 9}, shard_bytes=10**9)
@@ -93,23 +114,21 @@ def test_same_as_records_written_in_one_go(prepare, tmp_path, make_sample):
     assert not [path for path in (tmp_path / "records").iterdir() if path.is_dir()]
 
 
-def full(make, names, room):
-    for sample in draw(make, names):
-        if not room:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        room.pop()
-        yield sample
+def full(make, name, room):
+    if not room:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    room.pop()
+    yield from draw(make, name)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_goes_on_after_an_interruption(prepare, tmp_path, make_sample, error):
     room = list(range(5))
 
-    def stop(names):
-        for sample in full(make_sample, names, room):
-            yield sample
-            if error is KeyboardInterrupt and not room:
-                raise KeyboardInterrupt
+    def stop(name):
+        yield from full(make_sample, name, room)
+        if error is KeyboardInterrupt and not room:
+            raise KeyboardInterrupt
 
     message = "No space left" if error is OSError else "interrupted"
     with pytest.raises((InputError, RunError), match=message) as caught:
@@ -120,9 +139,9 @@ def test_goes_on_after_an_interruption(prepare, tmp_path, make_sample, error):
     assert not list(tmp_path.glob("*/*.tmp"))
     drawn = []
 
-    def count(names):
-        drawn.extend(names)
-        return draw(make_sample, names)
+    def count(name):
+        drawn.append(name)
+        return draw(make_sample, name)
 
     assert len(prepare(sampler=count)) == 3
     assert len(drawn) == 6
@@ -146,8 +165,8 @@ def test_only_whole_shards_of_the_same_sources_are_kept(tmp_path, make_sample):
 
 
 def test_a_sample_that_breaks_the_contract(prepare, make_sample, tmp_path):
-    def wrong(names):
-        return (make_sample(1, source_id=name, pairing="none") for name in names)
+    def wrong(name):
+        yield make_sample(1, source_id=name, pairing="none")
 
     with pytest.raises(InputError, match="pairing is 'none'"):
         prepare(sampler=wrong)
@@ -170,6 +189,54 @@ def test_workers_write_the_same_bytes(prepare, tmp_path, monkeypatch):
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
     with pytest.raises(RunError, match=r"worker process died \(exit code 7\).*kept"):
         prepare("dead", sampler=test_shards.die, workers=2)
+
+
+def test_what_cannot_be_drawn_is_left_out_and_told(tmp_path, monkeypatch, make_sample):
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", here)
+    monkeypatch.syspath_prepend(here)
+    import test_shards
+
+    parts = plan(SPLIT_OF, examples=3)
+    for workers in (1, 2):
+        folder, ticks = tmp_path / str(workers), []
+        folder.mkdir()
+        options = {"workers": workers, "tick": lambda ticks=ticks: ticks.append(0)}
+        sampler = test_shards.draw_some_in_a_process
+        with pytest.raises(InputError, match=r"^source-[24]: broken$"):
+            write_parts(folder, parts, sampler, **options)
+        ticks.clear()
+        todo = unfinished(folder, parts)
+        assert parts[3] in todo
+        write_parts(folder, todo, sampler, forgive=True, **options)
+        assert len(ticks) == sum(len(part.sources) for part in todo)
+        assert failures(folder, parts) == {f"source-{i}": f"source-{i}: broken" for i in (4, 2, 5)}
+        manifest = finish(folder, parts, settings={})
+        assert [shard.file for shard in manifest.splits["train"].shards] == [
+            "xmm-train.tfrecord-00000-of-00002",
+            "xmm-train.tfrecord-00001-of-00002",
+        ]
+        assert manifest.splits["train"].source_ids == tuple(f"source-{i}" for i in (1, 3, 4, 6, 7))
+        assert manifest.splits["validation"].shards == ()
+        assert len(list(folder.glob("*.tfrecord-*"))) == 2
+        ours = [RecordSource(folder, "train")[k]["source_id"] for k in range(5)]
+        assert ours == [f"source-{i}" for i in (1, 3, 4, 6, 7)]
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_nothing_at_all_leaves_nothing(tmp_path):
+    parts = plan({"source-2": "train"})
+    folder = tmp_path / "partial"
+    folder.mkdir()
+
+    def broken(name):
+        raise InputError("no")
+
+    write_parts(folder, parts, broken, forgive=True)
+    assert failures(folder, parts) == {"source-2": "no"}
+    with pytest.raises(InputError, match="nothing to write"):
+        finish(folder, parts, settings={})
+    assert not folder.exists()
 
 
 def test_notes_are_json(prepare, tmp_path, make_sample):

@@ -74,7 +74,7 @@ def first_parts(tmp_path_factory):
 
 def _draw(root, task="dn", **options):
     source = sixte_source(root, task=task, masks=MASKS[task], **options)
-    samples = {name: list(draw()) for name, draw in source.items()}
+    samples = {name: list(draw()) for name, draw in source.draws.items()}
     for name, drawn in samples.items():
         for sample in drawn:
             check(sample)
@@ -225,8 +225,8 @@ def test_published_components(shared):
     sim = shared / "data" / "sim"
     for task, pairing in (("sr", "simulated"), ("dn", "disjoint")):
         source = sixte_source(sim, task=task)
-        assert set(source) == {"TNG100-343638", "TNG300-415728", "TNG50-448830"}
-        for draw in source.values():
+        assert set(source.draws) == {"TNG100-343638", "TNG300-415728", "TNG50-448830"}
+        for draw in source.draws.values():
             (sample,) = draw()
             check(sample)
             assert sample["pairing"] == pairing

@@ -262,3 +262,19 @@ def test_pointing_wcs_finds_two_galaxies(shared):
                 x - 5 + np.average(dx, weights=weight), y - 5 + np.average(dy, weights=weight)
             )
             assert found.separation(place) < 3 * u.arcsec, (path.name, name)
+
+
+@pytest.mark.reference
+def test_pointing_gives_the_reference_pixel_of_sas(shared):
+    """SAS ecoordconv made the WCS of both images; RA, DEC, PA_PNT come within 0.5 arcsec."""
+    for path in sorted((shared / "data" / "images").glob("*.fits.gz")):
+        header = read_image(path).header
+        truth = [header["CRPIX1"], header["CRPIX2"]]
+        place = [[header["CRVAL1"], header["CRVAL2"]]]
+        for key in ("CTYPE1", "CTYPE2"):
+            del header[key]
+        wcs, method = sky_wcs(header)
+        assert method == "pointing"
+        np.testing.assert_allclose(
+            4 * wcs.wcs_world2pix(place, 1)[0], 4 * np.array(truth), atol=0.5
+        )

@@ -34,7 +34,22 @@ def ccd_numbers(upscale: int = 1) -> np.ndarray:
     ndarray of int8, shape (411 upscale, 403 upscale)
         CCD numbers 1 to 12; pixels in a gap belong to the nearer CCD.
     """
-    x, y = frame_axes(PN, upscale)
+    return ccd_at(*frame_axes(PN, upscale))
+
+
+def ccd_at(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Number of the CCD that covers the pixels of a grid.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Columns and rows [4 arcsec pixel], 0-based.
+
+    Returns
+    -------
+    ndarray of int8, shape (y, x)
+        CCD numbers 1 to 12; pixels in a gap belong to the nearer CCD.
+    """
     strip = np.searchsorted(_COLUMN_BORDERS, x)
     upper = (y > sum(PN.half_rows) / 2)[:, None]
     return np.where(upper, np.take(UPPER_CCDS, strip), np.take(LOWER_CCDS, strip)).astype(np.int8)

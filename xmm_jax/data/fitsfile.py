@@ -17,7 +17,7 @@ from astropy.io import fits
 from xmm_jax.errors import InputError
 
 # What astropy raises for files that are not FITS, cut short, or damaged inside the compression.
-_BROKEN = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, fits.VerifyError)
+BROKEN = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, fits.VerifyError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def read_image(path: str | Path) -> FitsImage:
             warnings.simplefilter("always")
             with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
                 image = _first_image(hdus)
-    except _BROKEN as error:
+    except BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{path}: not a readable FITS file ({reason}); fetch or make it again"

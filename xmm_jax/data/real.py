@@ -1,13 +1,13 @@
-"""Pairs from real EPIC-pn images of several exposures, in the layout of Sweere et al. 2022.
+"""Pairs from real EPIC-pn images: of several exposures, or divided at random.
 
-Folders ``<root>/{20ks,50ks,full}`` hold images of the first, second ... stretch of the clean time
-of an observation, and of all of it. An image is contained in the full one, so the published pairs
-(20 ks, 50 ks) mostly share photons; a network rewarded for that learns to keep noise. Default is a
-target without them: the longer image minus the input.
+Folders ``<root>/{20ks,50ks,full}`` of Sweere et al. 2022 hold images of the first, second ...
+stretch of the clean time of an observation, and of all of it. An image is contained in the full
+one, so the published pairs (20 ks, 50 ks) mostly share photons; a network rewarded for that learns
+to keep noise. Default is a target without them: the longer image minus the input.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,17 +16,23 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from xmm_jax.config import TASKS
-from xmm_jax.data.fitsfile import number
+from xmm_jax.data.division import (
+    INPUT_KS,
+    LARGEST_SHARE,
+    PAIRINGS,
+    TASK,
+    TOGETHER,
+    blocks,
+    thinned_pair,
+    timed_pair,
+)
 from xmm_jax.data.observation import Observation, read_observation
-from xmm_jax.data.pairs import make_sample
-from xmm_jax.data.thinning import generator, thin
+from xmm_jax.data.sources import Source, common_sky, pointing
 from xmm_jax.errors import InputError
 
-PAIRINGS = ("disjoint", "nested", "thinned")
-FIELD_ARCMIN = 30.0
-"""Observations pointed closer than this see common sky: twice the radius of the field of view."""
+Read = Callable[[Path], Observation]
 
+_SUFFIX = re.compile(r"\.(fits?(\.gz)?|ftz)$", re.IGNORECASE)
 _NAME = re.compile(
     r"(?P<obs_id>\d{10})_image(?P<split>_split)?_\d+_\d+_(?P<ks>\d+(\.\d+)?)ks"
     r"(_(?P<parts>\d+)_(?P<part>\d+))?\.fits(\.gz)?"
@@ -75,62 +81,64 @@ def parse_name(path: str | Path) -> RealImage | None:
     return RealImage(path, found["obs_id"], float(found["ks"]), int(found["part"] or 0))
 
 
-def find_images(root: str | Path) -> dict[str, list[RealImage]]:
-    """List the images under a folder by observation.
+def find_files(paths: Sequence[str | Path]) -> list[Path]:
+    """List FITS files.
 
     Parameters
     ----------
-    root : str or Path
-        Folder that holds ``20ks``, ``50ks``, ``full`` or some of them.
+    paths : sequence of path
+        Files, and folders that hold FITS files or folders with FITS files (``20ks``, ``full``).
 
     Returns
     -------
-    dict of str to list of RealImage
-        Images of each observation, shortest exposure first.
+    list of Path
+        Files that are named, and ``.fits``, ``.fits.gz``, ``.FTZ`` found in the folders, sorted.
 
     Raises
     ------
     InputError
         There are none.
     """
-    found: dict[str, list[RealImage]] = {}
-    for path in sorted(Path(root).glob("*/*.fits*")):
-        if image := parse_name(path):
-            found.setdefault(image.obs_id, []).append(image)
+    found: list[Path] = []
+    for path in map(Path, paths):
+        inside = [*path.glob("*"), *path.glob("*/*")] if path.is_dir() else [path]
+        found += sorted(file for file in inside if file == path or _SUFFIX.search(file.name))
     if not found:
         raise InputError(
-            f"{root}: no images; expected <root>/{{20ks,50ks,full}}/<OBSID>_image_..., as published"
+            f"{', '.join(map(str, paths))}: no images; expected FITS files, or the published "
+            "<root>/{20ks,50ks,full}/<OBSID>_image_..."
         )
-    return {
-        obs_id: sorted(images, key=lambda image: (image.exposure_ks, image.part))
-        for obs_id, images in found.items()
-    }
+    return found
 
 
 def real_source(
-    root: str | Path,
+    paths: Sequence[str | Path],
     *,
     pairing: str = "disjoint",
+    exposure_ks: tuple[float, float] = INPUT_KS,
     n: int = 1,
     seed: int = 0,
     mask: np.ndarray | None = None,
     force: bool = False,
-) -> dict[str, Callable[[], Iterator[dict[str, Any]]]]:
-    """Pairs for task ``dn`` of every patch of sky in a folder of real images.
+) -> Source:
+    """Pairs for task ``dn`` of every patch of sky in real images.
 
     Observations that see common sky are one source, named after the first of them.
 
     Parameters
     ----------
-    root : str or Path
-        Folder that holds ``20ks``, ``50ks``, ``full``.
+    paths : sequence of path
+        Images and folders with images, see `find_files`.
     pairing : str
         ``disjoint``: target is the longest image that contains the input, minus the input.
         ``nested``: target is every 50 ks image, as published; pairs whose names tell that they
-        have no common time are labelled ``disjoint`` all the same.
-        ``thinned``: the longest image, divided at random into 20 ks and the rest.
+        have no common time are labelled ``disjoint`` all the same. Both need images that are named
+        as published.
+        ``thinned``: the longest image of each observation, however it is named, divided at random.
+    exposure_ks : tuple of float
+        Shortest and longest exposure of the input [ks].
     n : int
-        Random divisions of each image, for ``thinned``.
+        Random divisions of each observation, for ``thinned``.
     seed : int
         Seed of the random divisions.
     mask : ndarray, optional
@@ -140,8 +148,8 @@ def real_source(
 
     Returns
     -------
-    dict of str to callable
-        For each source a function that draws its samples on the native frame.
+    Source
+        An item for each observation, or for every 32 divisions of it.
 
     Raises
     ------
@@ -151,95 +159,98 @@ def real_source(
     if pairing not in PAIRINGS:
         raise InputError(f"pairing {pairing}: pairs of real images are {', '.join(PAIRINGS)}")
     read = partial(read_observation, mask=mask, force=force)
-    pairs = {obs_id: _pairs(images, pairing, n) for obs_id, images in find_images(root).items()}
-    pairs = {obs_id: found for obs_id, found in pairs.items() if found}
-    if not pairs:
+    images, failed = _by_observation(find_files(paths), read if pairing == "thinned" else None)
+    pairs, pointings = {}, {}
+    for obs_id, mine in images.items():
+        try:
+            pairs[obs_id] = _pairs(mine, pairing, exposure_ks)
+            first = read(pairs[obs_id][0][0].path)
+            pointings[obs_id] = pointing(first.header or fits.Header())
+        except InputError as error:
+            failed[obs_id] = str(error)
+    if not pointings:
         raise InputError(
-            f"{root}: no observation has the images that {pairing} pairs need; disjoint needs "
-            "20 ks and a longer one, nested 20 and 50 ks, thinned one above 25 ks"
+            f"{', '.join(map(str, paths))}: no observation has the images that {pairing} pairs "
+            f"need; {len(failed)} left out, the first: {next(iter(failed.values()), 'none named')}"
         )
-    sources: dict[str, list[str]] = {}
-    for obs_id, source in _common_sky({o: read(found[0][0].path) for o, found in pairs.items()}):
-        sources.setdefault(source, []).append(obs_id)
+    of_obs_id = common_sky(pointings)
+    draws, sky = {}, {}
+    for obs_id, source in of_obs_id.items():
+        if pairing != "thinned":
+            draws[obs_id] = partial(_timed, pairs[obs_id], sky=source, pairing=pairing, read=read)
+            sky[obs_id] = source
+            continue
+        options = {"sky": source, "exposure_ks": exposure_ks, "seed": seed}
+        for item, numbers in blocks(obs_id, n).items():
+            draws[item] = partial(_thinned, pairs[obs_id][0][0].path, numbers, read, **options)
+            sky[item] = source
+    expected = n if pairing == "thinned" else len(next(iter(pairs.values())))
+    return Source(draws, sky, failed, pairs=min(expected, TOGETHER))
 
-    def draw(source: str) -> Iterator[dict[str, Any]]:
-        for obs_id in sources[source]:
-            for k, (first, second) in enumerate(pairs[obs_id]):
-                if pairing == "thinned":
-                    yield _thinned(read(first.path), source, seed=seed, k=k)
-                else:
-                    yield _paired(first, second, source, subtract=pairing == "disjoint", read=read)
 
-    return {source: partial(draw, source) for source in sources}
+def _by_observation(
+    files: Sequence[Path], read: Read | None
+) -> tuple[dict[str, list[RealImage]], dict[str, str]]:
+    """Images of each observation, shortest first, and what cannot be read.
+
+    Without `read` only images that are named as published are taken.
+    """
+    images: dict[str, list[RealImage]] = {}
+    failed: dict[str, str] = {}
+    for path in files:
+        image = parse_name(path)
+        if image is None and read is not None:
+            try:
+                observation = read(path)
+            except InputError as error:
+                failed["/".join(path.parts[-2:])] = str(error)
+                continue
+            image = RealImage(path, observation.obs_id, observation.exposure_s / 1000, 0)
+        if image is not None:
+            images.setdefault(image.obs_id, []).append(image)
+    for mine in images.values():
+        mine.sort(key=lambda image: (image.exposure_ks, image.part))
+    return images, failed
 
 
-def _pairs(images: list[RealImage], pairing: str, n: int) -> list[tuple[RealImage, RealImage]]:
+def _pairs(
+    images: list[RealImage], pairing: str, exposure_ks: tuple[float, float]
+) -> list[tuple[RealImage, RealImage]]:
     """Input and target of each pair that an observation offers."""
-    short, long = (
-        [image for image in images if image.part and abs(image.exposure_ks - seconds / 1000) < 0.5]
-        for seconds in (TASKS["dn"].exposure_s, TASKS["dn"].target_exposure_s)
-    )
-    longest = images[-1]
-    if pairing == "thinned":
-        enough = longest.exposure_ks > 1.25 * TASKS["dn"].exposure_s / 1000
-        return [(longest, longest)] * n if enough else []
+    low, high = exposure_ks
+    target_ks = TASK.target_exposure_s / 1000
+    short = [i for i in images if i.part and low - 0.5 < i.exposure_ks < high + 0.5]
+    long = [i for i in images if i.part and abs(i.exposure_ks - target_ks) < 0.5]
+    longest, wanted = images[-1], f"{low:g} ks" if low == high else f"{low:g} to {high:g} ks"
+    room_ks = LARGEST_SHARE * longest.exposure_ks
     if pairing == "nested":
-        return [(first, second) for first in short for second in long]
-    return [(first, longest) for first in short if longest.exposure_ks > first.exposure_ks]
+        need = f"{wanted} and {target_ks:g} ks"
+        pairs = [(a, b) for a in short for b in long if b.exposure_ks > a.exposure_ks]
+    elif pairing == "disjoint":
+        need = f"{wanted} and one above {low / LARGEST_SHARE:g} ks"
+        pairs = [(a, longest) for a in short if a.exposure_ks <= room_ks]
+    else:
+        need = f"one above {low / LARGEST_SHARE:g} ks"
+        pairs = [(longest, longest)] if low <= room_ks else []
+    if not pairs:
+        raise InputError(f"{longest.path}: {pairing} pairs need images of {need}")
+    return pairs
 
 
-def _common_sky(observations: dict[str, Observation]) -> list[tuple[str, str]]:
-    """Source of each observation: the first one of those linked by overlapping fields."""
-    obs_ids = sorted(observations)
-    headers = [observations[obs_id].header or fits.Header() for obs_id in obs_ids]
-    pointing = np.array(
-        [[number(header, key, np.nan) for key in ("RA_PNT", "DEC_PNT")] for header in headers]
-    )
-    ra, dec = np.deg2rad(pointing).T
-    towards = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
-    near = towards @ towards.T > np.cos(np.deg2rad(FIELD_ARCMIN / 60))  # False without pointing
-    first = np.arange(len(obs_ids))
-    while True:
-        linked = np.where(near, first[None, :], len(first)).min(axis=1)
-        linked = np.minimum(first, linked)
-        if (linked == first).all():
-            return [(obs_id, obs_ids[k]) for obs_id, k in zip(obs_ids, first, strict=True)]
-        first = linked
-
-
-def _paired(
-    first: RealImage,
-    second: RealImage,
-    source: str,
-    *,
-    subtract: bool,
-    read: Callable[[Path], Observation],
-) -> dict[str, Any]:
-    """Input and a longer image of the same observation, with or without the input's photons."""
-    observed, longer = read(first.path), read(second.path)
-    target, exposure = longer.counts, longer.exposure
-    if subtract:
-        if not (observed.counts <= target).all():
-            raise InputError(
-                f"{second.path}: does not contain {first.path.name}, so cannot be its disjoint "
-                "target; it must be the full image of the observation"
-            )
-        target = target - observed.counts
-        # A fraction of a second is rounding of the on times, not exposure.
-        exposure = np.where(exposure - observed.exposure < 1, 0, exposure - observed.exposure)
-    return make_sample(
-        observed.counts,
-        observed.exposure,
-        observed.valid,
-        target,
-        exposure,
-        longer.valid & observed.valid,
-        source_id=source,
-        obs_id=first.obs_id,
-        pairing="disjoint" if subtract or not _common_time(first, second) else "nested",
-        filter=observed.filter,
-        band_kev=observed.band_kev,
-    )
+def _timed(
+    pairs: Sequence[tuple[RealImage, RealImage]], *, sky: str, pairing: str, read: Read
+) -> Iterator[dict[str, Any]]:
+    """Every pair of an observation."""
+    for first, second in pairs:
+        subtract = pairing == "disjoint"
+        apart = subtract or not _common_time(first, second)
+        yield timed_pair(
+            read(first.path),
+            read(second.path),
+            sky=sky,
+            pairing="disjoint" if apart else "nested",
+            subtract=subtract,
+        )
 
 
 def _common_time(first: RealImage, second: RealImage) -> bool:
@@ -252,27 +263,8 @@ def _common_time(first: RealImage, second: RealImage) -> bool:
     )
 
 
-def _thinned(observation: Observation, source: str, *, seed: int, k: int) -> dict[str, Any]:
-    """One image divided at random: its photons go to the input with the odds of 20 ks."""
-    fraction = TASKS["dn"].exposure_s / observation.exposure_s
-    if fraction > 0.8:
-        raise InputError(
-            f"{observation.obs_id}: EXPOSURE is {observation.exposure_s:.0f} s, too short to take "
-            "20 ks out of it"
-        )
-    draw = generator(seed, observation.obs_id, k)
-    counts = thin(draw, observation.counts, fraction)
-    return make_sample(
-        counts,
-        observation.exposure * fraction,
-        observation.valid,
-        observation.counts - counts,
-        observation.exposure * (1 - fraction),
-        observation.valid,
-        source_id=source,
-        obs_id=observation.obs_id,
-        pairing="thinned",
-        filter=observation.filter,
-        band_kev=observation.band_kev,
-        seed=seed,
-    )
+def _thinned(path: Path, numbers: range, read: Read, **options: Any) -> Iterator[dict[str, Any]]:
+    """Some random divisions of an image."""
+    observation = read(path)
+    for k in numbers:
+        yield thinned_pair(observation, number=k, **options)

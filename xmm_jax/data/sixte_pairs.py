@@ -6,7 +6,7 @@ overlap are taken where there are any; where the target contains the input, the 
 and every other component thinned to the exposure that is left.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from xmm_jax.config import TASKS
 from xmm_jax.data.pairs import make_sample
 from xmm_jax.data.sixte import Component, coadd, find_components, read_component, read_mask
+from xmm_jax.data.sources import Source
 from xmm_jax.data.splits import FRACTIONS, SPLITS, split_sources
 from xmm_jax.data.thinning import generator, thin
 from xmm_jax.errors import InputError
@@ -45,7 +46,7 @@ def sixte_source(
     pairing: str = "disjoint",
     fractions: tuple[float, float, float] = FRACTIONS,
     masks: tuple[np.ndarray, np.ndarray] | None = None,
-) -> dict[str, Callable[[], Iterator[dict[str, Any]]]]:
+) -> Source:
     """Pairs of every sub-halo in a folder of published SIXTE components.
 
     Point-source fields and backgrounds are divided between the splits like the sub-halos (as far
@@ -71,8 +72,8 @@ def sixte_source(
 
     Returns
     -------
-    dict of str to callable
-        For each sub-halo (``source_id``) a function that draws its samples on the native frame.
+    Source
+        An item for each sub-halo.
 
     Raises
     ------
@@ -98,12 +99,20 @@ def sixte_source(
         keys.setdefault(pairs[0][0].source, []).append(key)
     split_of = split_sources(keys, seed=seed, fractions=fractions)
 
-    def draw(source: str) -> Iterator[dict[str, Any]]:
-        for key in keys[source]:
-            for number in range(n):
-                yield _combine(catalogue, key, split_of[source], seed=seed, number=number)
+    draws = {
+        source: partial(_draw, catalogue, mine, split_of[source], seed=seed, n=n)
+        for source, mine in keys.items()
+    }
+    return Source(draws, {source: source for source in keys}, pairs=n)
 
-    return {source: partial(draw, source) for source in keys}
+
+def _draw(
+    catalogue: _Catalogue, keys: Sequence[str], split: str, *, seed: int, n: int
+) -> Iterator[dict[str, Any]]:
+    """Every combination of one sub-halo."""
+    for key in keys:
+        for number in range(n):
+            yield _combine(catalogue, key, split, seed=seed, number=number)
 
 
 def _match(root: str | Path, kind: str, task: str) -> Pairs:
