@@ -8,7 +8,7 @@ folder of published SIXTE simulations is named, those.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +61,7 @@ def simulated_fields(
     *,
     seed: int = 0,
     use: Literal["test", "tuning"] = "test",
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[Field]:
     """Fields drawn by the simulator, none of which a training run sees.
 
@@ -74,15 +75,19 @@ def simulated_fields(
         Seed of the set.
     use : {"test", "tuning"}
         Fields to judge on, or fields to choose parameters with.
+    numbers : sequence of int, optional
+        Which of the fields of the set; all by default.
 
     Yields
     ------
     Field
         With catalogue.
     """
-    names = [f"sim-{config.sky}-{seed}-{FIRST[use] + i}" for i in range(config.fields)]
+    numbers = range(config.fields) if numbers is None else numbers
+    names = [f"sim-{config.sky}-{seed}-{FIRST[use] + i}" for i in numbers]
     truth = catalogue(task, config, seed=seed)
-    for i, sample in enumerate(draw_samples(names, task=task, config=config, seed=seed)):
+    drawn = draw_samples(names, task=task, config=config, seed=seed)
+    for i, sample in zip(numbers, drawn, strict=True):
         columns = truth_columns(truth(FIRST[use] + i), PN)
         yield Field(f"{config.sky}-{seed}-{i:03d}", "simulated", sample, columns)
 
@@ -108,7 +113,7 @@ def real_fields(root: str | Path, pairing: str) -> Iterator[Field]:
     InputError
         For a folder without such images.
     """
-    for draw in real_source(root, pairing=pairing).values():
+    for draw in real_source([root], pairing=pairing).draws.values():
         for sample in draw():
             yield Field(sample["obs_id"], sample["pairing"], sample)
 
@@ -162,7 +167,7 @@ def _coadded(key: str, first: Path, second: Path, root: Path) -> dict[str, Any]:
     return make_sample(*images, source_id=key, obs_id=key, pairing="simulated", filter="thin1")
 
 
-def digest(fields: Iterator[Field]) -> str:
+def digest(fields: Iterable[Field]) -> str:
     """Short name of what a set of fields holds, to see whether two scores are of the same set.
 
     Parameters
@@ -177,7 +182,15 @@ def digest(fields: Iterator[Field]) -> str:
         differently and so, rarely, draw another count: then the digest differs, and scores by
         less than their error.
     """
-    found = hashlib.blake2b(digest_size=8)
-    for field in fields:
-        found.update(np.ascontiguousarray(field.sample["counts"], np.int32).tobytes())
-    return found.hexdigest()
+    return join_digests(counts_digest(field) for field in fields)
+
+
+def counts_digest(field: Field) -> str:
+    """Digest of the input counts of one field."""
+    counts = np.ascontiguousarray(field.sample["counts"], np.int32)
+    return hashlib.blake2b(counts.tobytes(), digest_size=8).hexdigest()
+
+
+def join_digests(digests: Iterable[str]) -> str:
+    """Digest of a set from those of its fields, in order."""
+    return hashlib.blake2b("".join(digests).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,297 @@
+"""From ``metrics.json`` to what people read: a table of text, and the page of `metrics.report`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from xmm_jax.contenders import Contender
+from xmm_jax.instrument.camera import PN
+from xmm_jax.metrics.image import PAPER
+from xmm_jax.metrics.report import (
+    Column,
+    Page,
+    Row,
+    Shown,
+    draw_strip,
+    draw_svg,
+    plot_curves,
+)
+from xmm_jax.metrics.sources import COUNTS_EDGES
+from xmm_jax.protocols import Field
+from xmm_jax.scores import image_figures, prepare_truth
+from xmm_jax.tally import TRUTH
+
+Metrics = dict[str, Any]
+
+COLUMNS = {
+    column.key: column
+    for column in (
+        Column("PSNR", "PSNR [dB]", "high", 2, "peak signal to noise, linear rates, as the paper"),
+        Column("floor_PSNR", "PSNR - noise [dB]", "high", 2, "the noise of the target taken off"),
+        Column("bits", "bits/photon", "high", 4, "log likelihood of photons the input lacks"),
+        Column("L1", "L1", "low", 5),
+        Column("Poisson", "Poisson", "low", 4),
+        Column("SSIM", "SSIM", "high", 4),
+        Column("MS_SSIM", "MS-SSIM", "high", 4),
+        Column("FSIM", "FSIM", "high", 4),
+        Column("HaarPSI", "HaarPSI", "high", 4),
+        Column("VIFp", "VIFp", "high", 4),
+        Column("GMSD", "GMSD", "low", 4),
+        Column("MS_GMSD", "MS-GMSD", "low", 4),
+        Column("MDSI", "MDSI", "low", 4),
+        Column("mask/PSNR", "PSNR in mask", "high", 2, "live pixels only"),
+        Column("sqrt/PSNR", "PSNR, sqrt", "high", 2, "square-root stretch"),
+        Column("asinh/PSNR", "PSNR, asinh", "high", 2),
+        Column("log/PSNR", "PSNR, log", "high", 2),
+        Column("z", "z of C-stat", "", 1, "0: the image explains the counts; below: holds noise"),
+        Column("blob_sigma", "worst blob [sigma]", "low", 1, "largest 3 x 3 residual of the input"),
+        Column("exposure_ratio", "exposure ratio", "", 1, "background as steady as so much longer"),
+        Column("completeness", "complete", "high", 3, "share of sources of 30 counts found"),
+        Column("purity", "pure", "high", 3, "share of what is found that is there"),
+        Column("f1", "F1", "high", 3),
+        Column("completeness_at_95", "complete at 95 %", "high", 3, "at a purity of 95 %"),
+        Column("offset_median", "offset [″]", "low", 2, "median distance, 30 counts or more"),
+        Column("own_bias", "flux bias", "", 3, "median, 100 counts or more, own detections"),
+        Column("erased", "erased", "low", 4, "share of sure sources that are gone"),
+        Column("unsupported", "unsupported", "low", 4, "found where the input has p > 0.05"),
+        Column("invented", "invented", "low", 3, "sources a field on fields of background"),
+        Column("d50", "d50 [″]", "low", 1, "separation at which half of equal pairs are parted"),
+        Column("seconds", "s/image", "", 2, "run time on this machine"),
+    )
+}
+SUMMARY = ("PSNR", "floor_PSNR", "bits", "SSIM", "MS_SSIM", "HaarPSI", "mask/PSNR", "sqrt/PSNR",
+           "z", "blob_sigma", "exposure_ratio", "completeness", "purity", "completeness_at_95",
+           "offset_median", "own_bias", "erased", "unsupported", "invented", "d50",
+           "seconds")  # fmt: skip
+TEXT = ("PSNR", "floor_PSNR", "bits", "SSIM", "HaarPSI", "completeness", "purity", "invented",
+        "seconds")  # fmt: skip
+PAPER_TABLE = {"sr": "Table 5", "dn": "Table 4"}
+WORST, SHOWN = 3, 5
+HOW = (
+    "PSNR and its kin are those of the paper: count rate over the clip rate of the target, clamped "
+    "to [0, 1], dead pixels and padding zero on both sides, which raises every score alike; 'in "
+    "mask' leaves them out.",
+    "Nested targets hold the photons of the input, so a method is rewarded for keeping its noise: "
+    "0.4 of the input plus 0.6 of the truth is the best answer to 20 in 50 ks. Believe simulated "
+    "and disjoint figures.",
+    "Against a noisy target even the truth has errors. 'PSNR - noise' takes them off; the limit in "
+    "the heading is what the truth itself would score.",
+    "Bits per photon: how much better the image predicts photons that it was not made of than a "
+    "flat field does. It is not clipped, so bright sources count.",
+    "z compares the image, seen by the telescope once more, with the input. Far above 0 it "
+    "contradicts the photons; far below 0 it has copied their noise.",
+    "Sources are found by one detector with the same settings on every image, judged against the "
+    "photon noise of the observation.",
+)
+
+
+def choose_shown(metrics: Metrics) -> list[int]:
+    """Numbers of the fields to look at: the worst of the last contender, the middle, the best."""
+    last = metrics["methods"][-1]["name"]
+    order = np.argsort([field["figures"][last]["PSNR"] for field in metrics["fields"]])
+    chosen = [*order[:WORST], order[len(order) // 2], order[-1]]
+    return [int(number) for number in dict.fromkeys(chosen)][:SHOWN]
+
+
+def figures_of(metrics: Metrics, name: str) -> dict[str, tuple[float | None, float | None]]:
+    """Figures of a contender with their errors, of images, sources and trials."""
+    found = {key: tuple(pair) for key, pair in metrics["summary"][name].items()}
+    for key, pair in metrics.get("sources", {}).get(name, {}).items():
+        found[key] = tuple(pair)
+    if "invented" in metrics:
+        found["invented"] = tuple(metrics["invented"][name])
+    if "pairs" in metrics:
+        found["d50"] = (metrics["pairs"][name]["1"]["d50_both"], None)
+    return found
+
+
+def table(metrics: Metrics) -> str:
+    """Summary for a terminal."""
+    rows = {one["name"]: figures_of(metrics, one["name"]) for one in metrics["methods"]}
+    keys = [key for key in TEXT if any(key in row for row in rows.values())]
+    wide = max(len(name) for name in rows)
+    lines = [" " * wide + "".join(f"{COLUMNS[key].label:>19}" for key in keys)]
+    for name, row in rows.items():
+        cells = "".join(f"{_cell(row.get(key), COLUMNS[key].digits):>19}" for key in keys)
+        lines.append(f"{name:<{wide}}{cells}")
+    return "\n".join(lines)
+
+
+def _cell(pair: tuple[float | None, float | None] | None, digits: int) -> str:
+    if pair is None or pair[0] is None:
+        return "-"
+    error = f" ± {pair[1]:.{digits}f}" if pair[1] else ""
+    return f"{pair[0]:.{digits}f}{error}"
+
+
+def make_page(metrics: Metrics, shown: Iterable[Field], contenders: Sequence[Contender]) -> Page:
+    """Content of the report.
+
+    Parameters
+    ----------
+    metrics : dict
+        What ``metrics.json`` holds.
+    shown : iterable of Field
+        Fields to look at, see `choose_shown`.
+    contenders : sequence of Contender
+        To make their images again.
+    """
+    settings, found = metrics["settings"], metrics["set"]
+    task = settings["task"]
+    rows = [
+        Row(
+            one["name"],
+            figures_of(metrics, one["name"]),
+            contends=one["name"] != "input",
+            ours=one["ours"],
+            about=f"{one['name']}: {one['parameters']}",
+        )
+        for one in metrics["methods"]
+    ]
+    there = {key for row in rows for key in row.values}
+    columns = [COLUMNS[key] for key in SUMMARY if key in there]
+    ceilings = [row.values["ceiling_PSNR"][0] for row in rows if "ceiling_PSNR" in row.values]
+    return Page(
+        title=f"xmm_jax {task}: {found['fields']} fields, {settings['protocol']}",
+        verdict=verdict(metrics),
+        limit=f"Limit set by the noise of the target: {ceilings[0]:.2f} dB." if ceilings else "",
+        paper_note=f"Columns of {PAPER_TABLE[task]} of Sweere et al. 2022, in its convention "
+        f"({settings['padding']} padding). Its fields were others.",
+        facts=[
+            ("protocol", settings["protocol"]),
+            ("fields", f"{found['fields']}, digest {found['digest']}"),
+            (
+                "data",
+                settings["data"] or f"simulator, {settings['preset']}, seed {settings['seed']}",
+            ),
+            ("made by", metrics["created_by"]),
+            ("on", metrics["device"]),
+        ],
+        summary=(columns, rows),
+        paper=([COLUMNS[key] for key in PAPER], rows),
+        fields=field_table(metrics),
+        shown=[show(field, contenders, task, settings["padding"]) for field in shown],
+        frame=(PN.shape[1], PN.shape[0]),
+        figures=draw_figures(metrics),
+        how=list(HOW),
+    )
+
+
+def verdict(metrics: Metrics) -> str:
+    """One sentence: who is best, and how the last contender stands to it."""
+    names = [one["name"] for one in metrics["methods"] if one["name"] != "input"]
+    if not names:
+        return "Only the input was judged."
+    figure = "bits" if metrics["settings"]["protocol"] == "disjoint" else "PSNR"
+    column = COLUMNS[figure]
+    value = {name: metrics["summary"][name][figure][0] for name in ("input", *names)}
+    best, last = max(names, key=lambda name: value[name]), names[-1]
+    text = (
+        f"By {column.label}, {best} is best: {value[best]:.{column.digits}f}, "
+        f"{value[best] - value['input']:+.{column.digits}f} from the input."
+    )
+    if last == best:
+        return text
+    behind = value[best] - value[last]
+    return f"{text} {last} stands {behind:.{column.digits}f} behind."
+
+
+def field_table(metrics: Metrics) -> tuple[list[Column], list[Row]]:
+    """PSNR of every contender on every field, the worst of the last contender first."""
+    names = [one["name"] for one in metrics["methods"]]
+    fields = sorted(metrics["fields"], key=lambda field: field["figures"][names[-1]]["PSNR"])
+    rows = [
+        Row(
+            field["name"],
+            {name: (field["figures"][name]["PSNR"], None) for name in names},
+            contends=False,
+        )
+        for field in fields
+    ]
+    return [Column(name, name, "", 2) for name in names], rows
+
+
+def show(field: Field, contenders: Sequence[Contender], task: str, padding: str) -> Shown:
+    """Images of one field, of everybody and the truth, and residuals against the input."""
+    truth = prepare_truth(field, task)
+    images: dict[str, np.ndarray] = {}
+    residuals: dict[str, np.ndarray] = {}
+    decibel = 0.0
+    upscale = truth.rate.shape[0] // truth.counts.shape[0]
+    seen = np.where(truth.valid, truth.counts / np.maximum(truth.exposure, 1.0), 0.0)
+    images["input"] = seen / upscale**2  # on its own, larger pixels
+    for one in contenders:
+        rate = np.maximum(one.estimate(field.sample), 0.0)
+        figures, found = image_figures(rate, truth, task, padding=padding)
+        decibel = figures["PSNR"]
+        if one.name != "input":
+            images[one.name] = rate
+            residuals[one.name] = found.residual
+    images[TRUTH if not truth.noisy else "target"] = truth.rate
+    last = contenders[-1].name
+    fine = {"input": seen.repeat(upscale, 0).repeat(upscale, 1) / upscale**2} | {
+        name: image for name, image in images.items() if name != "input"
+    }
+    row = round(PN.axis[1] * upscale)
+    return Shown(
+        label=f"{field.name}: {decibel:.2f} dB",
+        name=field.name,
+        images=images,
+        residuals=residuals,
+        strip=draw_strip(fine, row=row, pixel_arcsec=PN.pixel_arcsec / upscale),
+        left="input",
+        right=last,
+    )
+
+
+def draw_figures(metrics: Metrics) -> list[tuple[str, str, str]]:
+    """Curves: completeness, purity, deblending, PSF."""
+    drawn = []
+    if "by_counts" in metrics:
+        middle = np.sqrt(COUNTS_EDGES[:-1] * np.minimum(COUNTS_EDGES[1:], 2000.0)).tolist()
+        for figure, text in (
+            ("completeness", "Share of true sources that are found"),
+            ("purity", "Share of found sources that are there"),
+        ):
+            curves = {
+                name: (middle, *_gaps(bins[figure])) for name, bins in metrics["by_counts"].items()
+            }
+            labels = {"xscale": "log", "xlabel": "counts in the input", "ylabel": figure}
+            picture = draw_svg(lambda axes, c=curves, k=labels: plot_curves(axes, c, **k))
+            drawn.append((figure.capitalize(), f"{text}, by their counts in the input.", picture))
+    for ratio in ("1", "2", "5") if "pairs" in metrics else ():
+        curves = {
+            name: (
+                curve[ratio]["separation"],
+                *_gaps([curve[ratio]["both"], curve[ratio]["error"]]),
+            )
+            for name, curve in metrics["pairs"].items()
+        }
+        labels = {"xlabel": "separation [arcsec]", "ylabel": "pairs parted", "ylim": (-0.05, 1.05)}
+        picture = draw_svg(lambda axes, c=curves, k=labels: plot_curves(axes, c, **k))
+        note = f"Pairs with rates of 1 : {ratio}, the fainter of 100 counts, both members found."
+        drawn.append((f"Close pairs 1 : {ratio}", note, picture))
+    if "shapes" in metrics:
+        curves = {
+            name: (
+                [(ring["from_arcmin"] + ring["to_arcmin"]) / 2 for ring in rings],
+                *_gaps([[ring["fwhm"] for ring in rings], None]),
+            )
+            for name, rings in metrics["shapes"].items()
+        }
+        labels = {"xlabel": "off-axis angle [arcmin]", "ylabel": "FWHM [arcsec]"}
+        picture = draw_svg(lambda axes: plot_curves(axes, curves, **labels))
+        note = (
+            "Stacks of isolated sources of 100 counts or more; below the truth is over-sharpened."
+        )
+        drawn.append(("Width of point sources", note, picture))
+    return drawn
+
+
+def _gaps(pair: Sequence[Any]) -> tuple[list[float], list[float] | None]:
+    """Values and errors with NaN for what is not defined."""
+    values, errors = (
+        None if one is None else [np.nan if v is None else float(v) for v in one] for one in pair
+    )
+    return values or [], errors
