@@ -213,7 +213,7 @@ METHODS = {
     "lanczos": Method(interpolate, {"kernel": "lanczos"}),
     "gaussian": Method(gaussian, {"sigma": 1.0}, {"sigma": (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)}),
     "median": Method(median, {"size": 3}, {"size": (3, 5, 7)}),
-    "adaptive": Method(adaptive, {"snr": 5.0}, {"snr": (3.0, 4.0, 5.0, 6.0, 8.0)}),
+    "adaptive": Method(adaptive, {"snr": 8.0}, {"snr": (3.0, 5.0, 8.0, 12.0, 16.0)}),
     "wiener": Method(denoisers.wiener, {"size": 5}, {"size": (3, 5, 7, 9)}),
     "tv": Method(
         denoisers.total_variation,
