@@ -104,7 +104,7 @@ def psnr(rate, field):
     truth = np.where(live, field["target"], 0) / np.where(live, field["target_exposure"], 1)
     images = [jnp.asarray(one, jnp.float32)[None, ..., None] for one in (rate * live, truth)]
     clip_rate = TASKS["sr" if upscale == 2 else "dn"].target_clip_rate
-    return float(compare(*images, clip_rate=clip_rate)["PSNR"][0])
+    return float(compare(*images, clip_rate=clip_rate, names=("PSNR",))["PSNR"][0])
 
 
 def blurs(task):

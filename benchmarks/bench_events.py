@@ -28,8 +28,7 @@ MAKE += "pps.write_large_list(Path(sys.argv[2]), int(sys.argv[3]))"
 def child(*arguments):
     """Seconds, processor seconds and peak resident memory [MiB] of a Python process."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=subprocess.PIPE)
-    process.stdout.read()
+    process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

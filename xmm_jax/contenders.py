@@ -13,8 +13,8 @@ import numpy as np
 from xmm_jax.config import TASKS
 from xmm_jax.data.pairs import crop_frame, pad_sample
 from xmm_jax.errors import InputError
-from xmm_jax.instrument import convolution
-from xmm_jax.instrument.camera import PN, crop_canvas, frame_axes
+from xmm_jax.instrument.blur import build_blur
+from xmm_jax.instrument.camera import PN, frame_axes
 from xmm_jax.instrument.vignetting import vignetting_map
 from xmm_jax.model import Model, load_model
 from xmm_jax.models import baselines
@@ -128,10 +128,7 @@ def _take_background(rate: np.ndarray, pair: Sample) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def blurs(upscale: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Blurs of the camera that changes over the field, for deconvolution.
-
-    A King profile with twice the core radius on pixels of half the side is the same profile: so the
-    PSF of the input, on the pixels of the target, is that of the target with a wider core.
+    """Blurs of the camera that change over the field, for deconvolution.
 
     Parameters
     ----------
@@ -145,46 +142,10 @@ def blurs(upscale: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         input where both have the same pixels), image [s y, s x] -> image [s y, s x].
     """
     preset = find_preset("physical")
-    wide, narrow = (
-        _blur(
-            upscale,
-            half_width=scale * preset.kernel_half_width,
-            core_scale=scale * preset.core_scale,
-        )
-        for scale in (upscale, 1)
-    )
-    return {"forward": wide[0], "adjoint": wide[1], "restore": narrow[0]}
-
-
-def _blur(upscale: int, **psf: Any) -> tuple[Callable, Callable]:
-    """A blur and its adjoint, on frames."""
-    basis = convolution.low_rank_basis(PN, rank=find_preset("physical").rank, **psf)
-    coefficients = convolution.coefficient_maps(PN, basis, upscale)
-    transforms = convolution.kernel_transforms(basis, upscale * PN.canvas)
-    column, row = (upscale * low for low in PN.canvas_low)
-    rows, columns = (upscale * size for size in PN.shape)
-    side = upscale * PN.canvas
-
-    def on_canvas(image: jax.Array) -> jax.Array:
-        return jnp.pad(image, ((row, side - rows - row), (column, side - columns - column)))
-
-    @jax.jit
-    def forward(image: jax.Array, coefficients: jax.Array, transforms: jax.Array) -> jax.Array:
-        seen = convolution.convolve(on_canvas(image), coefficients, transforms)
-        return crop_canvas(PN, seen, upscale)
-
-    @jax.jit
-    def adjoint(image: jax.Array, coefficients: jax.Array, transforms: jax.Array) -> jax.Array:
-        spectrum = jnp.fft.rfft2(on_canvas(image))[None] * jnp.conj(transforms)
-        parts = jnp.fft.irfft2(spectrum, s=(side, side))
-        return crop_canvas(PN, jnp.maximum(jnp.sum(coefficients * parts, axis=0), 0.0), upscale)
-
-    tables = jax.device_put((coefficients, transforms))
-
-    def on_host(blur: Callable) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda image: np.asarray(blur(jnp.asarray(image, jnp.float32), *tables))
-
-    return on_host(forward), on_host(adjoint)
+    psf = {"half_width": preset.kernel_half_width, "core_scale": preset.core_scale}
+    forward, adjoint = build_blur(PN, upscale, **psf)
+    restore, _ = build_blur(PN, upscale, width=1 / upscale, **psf)
+    return {"forward": forward, "adjoint": adjoint, "restore": restore}
 
 
 def tuned(name: str, task: str, samples: Iterable[Sample]) -> Contender:

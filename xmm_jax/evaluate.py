@@ -136,6 +136,9 @@ def find_contenders(config: EvaluateConfig) -> list[Contender]:
     """
     names = [name for name in config.method or DEFAULT_METHODS[config.task] if name != "none"]
     names = list(dict.fromkeys(["input", *names]))
+    reasons = {name: baselines.missing(name) for name in names}
+    if wanted := [reasons[name] for name in config.method if reasons.get(name)]:
+        raise InputError(wanted[0])
     networks = [network(path, config.task) for path in config.model]
     fitting = []
     if config.tune:
@@ -143,11 +146,8 @@ def find_contenders(config: EvaluateConfig) -> list[Contender]:
         fitting = [field.sample for field in simulated_fields(config.task, sky, use="tuning")]
     found = []
     for name in progress(names, total=len(names), label="methods tuned"):
-        reason = baselines.missing(name)
-        if reason and name in config.method:
-            raise InputError(reason)
-        if reason:
-            say(f"left out: {reason}")
+        if reasons[name]:
+            say(f"left out: {reasons[name]}")
         else:
             found.append(
                 tuned(name, config.task, fitting) if fitting else classical(name, config.task)

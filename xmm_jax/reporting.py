@@ -64,7 +64,7 @@ SUMMARY = ("PSNR", "floor_PSNR", "bits", "SSIM", "MS_SSIM", "HaarPSI", "mask/PSN
            "z", "blob_sigma", "exposure_ratio", "completeness", "purity", "completeness_at_95",
            "offset_median", "own_bias", "erased", "unsupported", "invented", "d50",
            "seconds")  # fmt: skip
-TEXT = ("PSNR", "floor_PSNR", "bits", "SSIM", "HaarPSI", "completeness", "purity", "invented",
+TEXT = ("PSNR", "floor_PSNR", "bits", "SSIM", "HaarPSI", "completeness_at_95", "invented", "d50",
         "seconds")  # fmt: skip
 PAPER_TABLE = {"sr": "Table 5", "dn": "Table 4"}
 WORST, SHOWN = 3, 5

@@ -14,7 +14,7 @@ from xmm_jax.data.thinning import generator
 from xmm_jax.instrument.camera import PN, frame_axes
 from xmm_jax.instrument.vignetting import vignetting_map
 from xmm_jax.metrics.consistency import Consistency, consistency, expected_counts
-from xmm_jax.metrics.detection import Table, detect, matched_filter
+from xmm_jax.metrics.detection import CANDIDATE, Table, detect, matched_filter
 from xmm_jax.metrics.image import MEASURES, compare
 from xmm_jax.metrics.noise import effective_exposure_ratio
 from xmm_jax.metrics.psf_stack import isolated, stack
@@ -202,7 +202,7 @@ def source_tables(rate: np.ndarray, truth: Truth) -> dict[str, Table]:
         Of its field.
     """
     seen = truth.counts, truth.exposure, truth.valid
-    found, points = detect(rate, *seen), truth.catalogue or {}
+    found, points = detect(rate, *seen, threshold=CANDIDATE), truth.catalogue or {}
     return compare_sources(found, points, rate, *seen, reference=truth.sigma)
 
 

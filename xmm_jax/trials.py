@@ -43,7 +43,7 @@ def find_invented(
     found: dict[str, list[Table]] = {one.name: [] for one in contenders}
     nothing = np.zeros(1, np.float32)
     goal = TASKS[task]
-    optics = build_optics(PRESET, upscale=goal.upscale)
+    optics = jax.device_put(build_optics(PRESET, upscale=goal.upscale))
     for key in progress(_keys(seed, 0, fields), total=fields, label="fields of background"):
         sample = observe_points(
             key, optics, nothing, nothing, nothing, upscale=goal.upscale,
@@ -72,7 +72,7 @@ def part_pairs(
     """
     tables: dict[str, list[Table]] = {one.name: [] for one in contenders}
     goal = TASKS[task]
-    optics = build_optics(PRESET, upscale=goal.upscale)
+    optics = jax.device_put(build_optics(PRESET, upscale=goal.upscale))
     for key in progress(_keys(seed, 1, fields), total=fields, label="fields of pairs"):
         sample, pairs = draw_pairs(
             key, optics, counts=PAIR_COUNTS, upscale=goal.upscale,

@@ -163,6 +163,19 @@ def test_tables_of_a_time_filter_go_before_stdgti(tmp_path):
     np.testing.assert_array_equal(events.gti[7], [[1000, 1800]])
 
 
+def test_a_filter_without_ccd_holds_for_all(tmp_path):
+    tables = [
+        gti_table("STDGTI01", [[1000, 1900]], CCDID=1),
+        gti_table("STDGTI04", [[1500, 1900]], CCDID=4),
+        gti_table("GTI00005", [[1400, 1450], [1600, 1700]]),
+    ]
+    cards = {"DSTYP1": "TIME", "DSREF1": ":GTI00005"}
+    events = read_event_list(write(tmp_path / "l.fits", tables=tables, **cards))
+    np.testing.assert_array_equal(events.gti[1], [[1400, 1450], [1600, 1700]])
+    np.testing.assert_array_equal(events.gti[4], [[1600, 1700]])
+    assert events.gti_origin == "GTI"
+
+
 def test_without_tables_all_the_exposure_is_good(tmp_path):
     events = read_event_list(write(tmp_path / "l.fits", tables=[], ONTIME12=5.0))
     assert sorted(events.gti) == [1, 12]

@@ -1,6 +1,9 @@
 """From a pipeline folder to an enhanced image: the photons, their times and where they lie."""
 
 import dataclasses
+import importlib
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -276,3 +279,13 @@ def test_an_enhanced_source_is_where_it_is(observation, made, tmp_path, task):
         sound = hdus["DQ"].data == 0
         assert sound.mean() > 0.7
         np.testing.assert_allclose(rate[sound], expected[sound], atol=1e-9, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_and_a_list_takes_little_memory(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "benchmarks")
+    importlib.import_module("bench_events").main(["--rows=1000000"])
+    result = json.loads(capsys.readouterr().out)
+    # The rows alone are 35 MiB in the file, and 2e7 rows take no more.
+    assert result["plain"]["file_MiB"] > 34
+    assert max(result[kind]["peak_MiB"] for kind in ("plain", "gzip")) < 1024

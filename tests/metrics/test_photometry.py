@@ -1,9 +1,12 @@
 """Photometry against closed forms and against the rates that were planted."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xmm_jax.errors import InputError
 from xmm_jax.instrument import psf
 from xmm_jax.instrument.camera import PN, from_native
 from xmm_jax.metrics import photometry
@@ -116,3 +119,9 @@ def test_position_convention():
     assert flux[0] > 1
     outside = measure(image, live, 50.25 + apart * 1.1, np.full(2, 100.25), upscale=2)["flux"]
     np.testing.assert_allclose(outside, 0.0, atol=1e-6)
+
+
+def test_without_photutils_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "photutils", None)
+    with pytest.raises(InputError, match="evaluate"):
+        measure(np.zeros((9, 9)), np.ones((9, 9), bool), X, Y, upscale=1)

@@ -16,7 +16,7 @@ from xmm_jax.data.binning import detector_grid
 from xmm_jax.data.eligibility import FULL_FRAME_MODES
 from xmm_jax.data.fitsfile import number
 from xmm_jax.data.fitstable import Table, column_chunks, read_columns, read_tables, whole
-from xmm_jax.data.gti import merge
+from xmm_jax.data.gti import intersect, merge
 from xmm_jax.errors import InputError
 
 COLUMNS = {
@@ -269,22 +269,33 @@ def _good_time(
     filtered = [named[name] for name in _time_filter(header) if name in named]
     standard = [table for table in tables if re.fullmatch(r"STDGTI\d\d", table.name)]
     gti: dict[int, np.ndarray] = {}
+    everywhere: list[np.ndarray] = []  # of tables that hold for all CCDs
     origin = ""
     for table in filtered + standard:
         digits = re.fullmatch(r"STDGTI(\d\d)", table.name)
         ccd = whole(table.header, "CCDID", int(digits[1]) if digits else 0)
         if 1 <= ccd <= 12 and ccd not in gti:
-            columns = read_columns(table, ("START", "STOP"))
-            gti[ccd] = merge(np.stack([columns["START"], columns["STOP"]], axis=1))
-            origin = origin or re.sub(r"\d.*", "", table.name)
+            gti[ccd] = _intervals(table)
+        elif ccd == 0:
+            everywhere.append(_intervals(table))
+        origin = origin or re.sub(r"\d.*", "", table.name)
     stated = [ccd for ccd in range(1, 13) if number(header, f"ONTIME{ccd:02d}", 0.0) > 0]
     silent = [ccd for ccd in stated or range(1, 13) if ccd not in gti]
-    if not silent or (gti and not stated):
-        return gti, origin, ()
-    always = merge([number(header, "TSTART"), number(header, "TSTOP")])
-    gti |= dict.fromkeys(silent, always)
-    note = f"{path}: no good time intervals for CCD {', '.join(map(str, silent))}; TSTART to TSTOP"
-    return dict(sorted(gti.items())), origin or "TSTART-TSTOP", (note,)
+    notes: tuple[str, ...] = ()
+    if silent and (stated or not gti):
+        always = merge([number(header, "TSTART"), number(header, "TSTOP")])
+        gti |= dict.fromkeys(silent, always)
+        ccds = ", ".join(map(str, silent))
+        notes = (f"{path}: no good time intervals for CCD {ccds}; TSTART to TSTOP",)
+    for intervals in everywhere:
+        gti = {ccd: intersect(own, intervals) for ccd, own in gti.items()}
+    return dict(sorted(gti.items())), origin or "TSTART-TSTOP", notes
+
+
+def _intervals(table: Table) -> np.ndarray:
+    """Good time of a table with columns START and STOP."""
+    columns = read_columns(table, ("START", "STOP"))
+    return merge(np.stack([columns["START"], columns["STOP"]], axis=1))
 
 
 def _time_filter(header: fits.Header) -> list[str]:

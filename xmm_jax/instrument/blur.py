@@ -1,20 +1,34 @@
 """The blur of a camera and its adjoint on plain images, for deconvolution and forward checks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import fft
 
 from xmm_jax.errors import InputError
 from xmm_jax.instrument.camera import Camera
-from xmm_jax.instrument.convolution import coefficient_maps, kernel_transforms, low_rank_basis
+from xmm_jax.instrument.convolution import (
+    AZIMUTHS,
+    basis_of,
+    coefficient_maps,
+    kernel_transforms,
+)
+from xmm_jax.instrument.psf import node_kernels
 
 Blur = Callable[[np.ndarray], np.ndarray]
 RANK = 6
 HALF_WIDTH = 15
 
 
-def build_blur(camera: Camera, upscale: int, *, width: float = 1.0) -> tuple[Blur, Blur]:
+def build_blur(
+    camera: Camera,
+    upscale: int,
+    *,
+    width: float = 1.0,
+    half_width: int = HALF_WIDTH,
+    core_scale: float = 1.0,
+) -> tuple[Blur, Blur]:
     """Blur with the PSF of each place of the field, and the adjoint of that.
 
     Parameters
@@ -26,6 +40,10 @@ def build_blur(camera: Camera, upscale: int, *, width: float = 1.0) -> tuple[Blu
     width : float
         Width of the PSF relative to that of the camera: 1 is the observation, on any grid;
         1 / upscale what the target of super-resolution has.
+    half_width : int
+        Kernels reach this far [native pixel, at width 1].
+    core_scale : float
+        Factor on the core radius of the PSF.
 
     Returns
     -------
@@ -33,10 +51,14 @@ def build_blur(camera: Camera, upscale: int, *, width: float = 1.0) -> tuple[Blu
         Image [y, x] -> image [y, x] of the frame or the padded frame; light that leaves the canvas
         around it is lost.
     """
-    # A kernel is the same array on every grid when its width goes with the pixel.
+    # Seen on pixels so much smaller, the kernel of the camera has the wanted width.
     scale = width * upscale
-    half_width = round(HALF_WIDTH * scale)
-    basis = low_rank_basis(camera, rank=RANK, half_width=half_width, core_scale=scale)
+    fine = replace(camera, pixel_arcsec=camera.pixel_arcsec / scale)
+    azimuth = np.arange(AZIMUTHS) * np.pi / AZIMUTHS
+    kernels = node_kernels(
+        fine, azimuth, half_width=round(half_width * scale), core_scale=core_scale
+    )
+    basis = basis_of(kernels, rank=RANK)
     weights = coefficient_maps(camera, basis, upscale)
     size = upscale * camera.canvas
     transforms = kernel_transforms(basis, size)

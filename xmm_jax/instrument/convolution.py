@@ -87,6 +87,31 @@ def low_rank_basis(camera: Camera, *, rank: int, half_width: int, core_scale: fl
     return Basis(basis.reshape(rank, side, side), coefficients)
 
 
+def basis_of(kernels: np.ndarray, *, rank: int) -> Basis:
+    """Best K kernels for given kernels, every one counting the same.
+
+    Parameters
+    ----------
+    kernels : ndarray
+        [node, azimuth, y, x], at the nodes of the PSF and `AZIMUTHS` directions of half a turn.
+    rank : int
+        Number of kernels K.
+
+    Returns
+    -------
+    Basis
+        Scaled so that no light is lost.
+    """
+    nodes, azimuths, *sides = kernels.shape
+    flat = kernels.reshape(nodes * azimuths, -1)
+    _, vectors = np.linalg.eigh(flat @ flat.T)  # the leading singular vectors, in ascending order
+    basis = vectors[:, -rank:].T @ flat
+    basis /= np.linalg.norm(basis, axis=1, keepdims=True)
+    coefficients = (flat @ basis.T).reshape(nodes, azimuths, rank)
+    coefficients /= (coefficients @ basis.sum(axis=1))[..., None]
+    return Basis(basis.reshape(rank, *sides), coefficients)
+
+
 def coefficient_maps(camera: Camera, basis: Basis, upscale: int) -> np.ndarray:
     """Coefficients of the kernels at every pixel of the canvas.
 

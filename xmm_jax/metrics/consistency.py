@@ -178,5 +178,5 @@ def _blob_sigmas(expected: np.ndarray, counts: np.ndarray) -> np.ndarray:
     tail = np.where(excess, gammainc(np.maximum(counts, 1.0), mean), gammaincc(counts + 1.0, mean))
     # Too small for a float64: by the theorem of Wilks the root of C is nearly as good.
     size = np.where(tail > 1e-290, -ndtri(np.maximum(tail, 1e-290)), 0.0)
-    size = np.where(tail > 1e-290, size, np.sqrt(c_statistic(mean, counts)))
+    size = np.where(tail > 1e-290, size, np.sqrt(np.maximum(c_statistic(mean, counts), 0.0)))
     return np.where(excess, 1.0, -1.0) * np.maximum(size, 0.0)

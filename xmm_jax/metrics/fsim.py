@@ -22,7 +22,7 @@ ANGULAR_RATIO = 1.2  # spacing of orientations over the sigma of a filter in ang
 NOISE_SIGMAS = 2.0  # threshold of the energy, above its mean for noise
 NOISE_RESCALE = 1.7  # filters overlap, the estimate of their noise energy is too large by this
 LOW_PASS_CUTOFF, LOW_PASS_ORDER = 0.45, 15  # Butterworth, keeps filters off the frequency corners
-PHASE_CONSTANT, GRADIENT_CONSTANT = 0.85, 160.0  # T1 and T2, section IV
+PHASE_CONSTANT, GRADIENT_CONSTANT = 0.85, 160.0  # T1 and T2
 EPSILON = 1e-4
 
 
@@ -55,7 +55,7 @@ def fsim(prediction: jax.Array, target: jax.Array, live: jax.Array | None = None
 
 
 def phase_congruency(image: jax.Array) -> jax.Array:
-    """How much waves of different lengths agree in phase (Kovesi 1999, equation 12 and section 5).
+    """How much waves of different lengths agree in phase (Kovesi 1999).
 
     Parameters
     ----------

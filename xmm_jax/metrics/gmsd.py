@@ -1,6 +1,6 @@
 """Gradient magnitude similarity deviation, at one scale and at four.
 
-Xue, Zhang, Mou & Bovik 2014, IEEE TIP 23, 684; Zhang, Sun, Li, Wang 2017, IEEE ICASSP, 1253 (its
+Xue, Zhang, Mou & Bovik 2014, IEEE TIP 23, 684; Zhang, Sander & Bermak 2017, IEEE ICASSP, 1253 (its
 grey part).
 """
 

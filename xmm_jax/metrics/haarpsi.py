@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from xmm_jax.metrics import local
 
-CONSTANT = 30.0  # C and alpha of section 2.3
+CONSTANT = 30.0  # C and alpha of the paper
 ALPHA = 4.2
 SIZES = (2, 4, 8)  # of the filters [pixel]; the two finest compare, the coarsest weighs
 

@@ -71,7 +71,7 @@ def coarseness(image: jax.Array) -> int:
     """Side of the blocks that make the smaller side of an image about 256 pixels.
 
     Images are seen from the distance for which the constants were tuned (Zhang et al. 2011, IEEE
-    TIP 20, 2378, section IV).
+    TIP 20, 2378).
     """
     return max(1, round(min(image.shape[1:]) / 256))
 

@@ -2,7 +2,8 @@
 
 The background is the mean of a ring. What the PSF loses beyond the aperture and puts into the ring
 is given back with the PSF that the image *should* have: a method that leaves sources too wide
-shows a negative bias.
+shows a negative bias. So does an image that holds what the detector does to light (input and target
+of denoising): 5 % of a source is smeared over its column while the CCD is read out.
 """
 
 import functools

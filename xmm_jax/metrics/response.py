@@ -113,10 +113,4 @@ def residual_basis(
     size = np.abs(sharp) ** 2
     ratio = whole * sharp.conj() / (size + CUTOFF * size.max())
     kernels = np.fft.fftshift(np.fft.irfft2(ratio, s=(side, side)), (-2, -1))
-    flat = kernels.reshape(-1, side * side)
-    _, vectors = np.linalg.eigh(flat @ flat.T)  # the leading singular vectors, in ascending order
-    basis = vectors[:, -rank:].T @ flat
-    basis /= np.linalg.norm(basis, axis=1, keepdims=True)
-    coefficients = (flat @ basis.T).reshape(*kernels.shape[:2], rank)
-    coefficients /= (coefficients @ basis.sum(axis=1))[..., None]
-    return convolution.Basis(basis.reshape(rank, side, side), coefficients)
+    return convolution.basis_of(kernels, rank=rank)

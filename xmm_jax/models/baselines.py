@@ -34,13 +34,16 @@ class Method:
     function : callable
         What it does.
     parameters : dict
-        Its parameters; `tune` finds those of other exposures and targets.
+        Its parameters, tuned with `tune` on simulated fields of 20 ks with the noise-free rate as
+        target (benchmarks/results/baselines.json).
     grid : dict of str to tuple
         Values that `tune` tries.
     needs : tuple of str
         Libraries beyond the core dependencies, keys of `denoisers.EXTRAS`.
     given : tuple of str
         Parameters that depend on the instrument, so the caller must pass them.
+    finer : dict
+        What of them differs where the target has finer pixels and half the PSF.
     """
 
     function: Callable[..., np.ndarray]
@@ -48,6 +51,7 @@ class Method:
     grid: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    finer: Parameters = field(default_factory=dict)
 
 
 def run(
@@ -90,9 +94,8 @@ def run(
         )
     if absent := [wanted for wanted in method.given if wanted not in parameters]:
         raise InputError(f"method {name!r} needs to be given {', '.join(absent)}")
-    return method.function(
-        counts, exposure, valid, upscale=upscale, **(method.parameters | parameters)
-    )
+    own = method.parameters | (method.finer if upscale > 1 else {})
+    return method.function(counts, exposure, valid, upscale=upscale, **(own | parameters))
 
 
 def find(name: str) -> Method:
@@ -211,34 +214,47 @@ METHODS = {
     "bilinear": Method(interpolate, {"kernel": "bilinear"}),
     "bicubic": Method(interpolate, {"kernel": "bicubic"}),
     "lanczos": Method(interpolate, {"kernel": "lanczos"}),
-    "gaussian": Method(gaussian, {"sigma": 1.0}, {"sigma": (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)}),
+    "gaussian": Method(
+        gaussian,
+        {"sigma": 1.2},
+        {"sigma": (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)},
+        finer={"sigma": 1.0},
+    ),
     "median": Method(median, {"size": 3}, {"size": (3, 5, 7)}),
-    "adaptive": Method(adaptive, {"snr": 8.0}, {"snr": (3.0, 5.0, 8.0, 12.0, 16.0)}),
+    "adaptive": Method(
+        adaptive, {"snr": 8.0}, {"snr": (3.0, 5.0, 8.0, 12.0, 16.0)}, finer={"snr": 5.0}
+    ),
     "wiener": Method(denoisers.wiener, {"size": 5}, {"size": (3, 5, 7, 9)}),
     "tv": Method(
         denoisers.total_variation,
-        {"weight": 1.0},
-        {"weight": (0.6, 0.8, 1.0, 1.25, 1.5, 2.0)},
+        {"weight": 0.8},
+        {"weight": (0.3, 0.45, 0.6, 0.8, 1.0, 1.25)},
         needs=("skimage.restoration",),
+        finer={"weight": 0.45},
     ),
     "nlm": Method(
         denoisers.non_local_means,
         {"strength": 0.6},
-        {"strength": (0.4, 0.5, 0.6, 0.8, 1.0)},
+        {"strength": (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)},
         needs=("skimage.restoration",),
+        finer={"strength": 0.2},
     ),
-    "bm3d": Method(
-        denoisers.bm3d, {"sigma": 1.0}, {"sigma": (0.9, 1.0, 1.2)}, needs=("bm3d",)
-    ),
+    "bm3d": Method(denoisers.bm3d, {"sigma": 1.0}, {"sigma": (0.9, 1.0, 1.2)}, needs=("bm3d",)),
     "starlet": Method(
         starlet, {"threshold": 4.0, "scales": 5}, {"threshold": (2.5, 3.0, 3.5, 4.0, 5.0)}
     ),
-    "rl": Method(richardson_lucy, {"iterations": 5}, {"iterations": (2, 3, 5, 8, 12, 20)}),
+    "rl": Method(
+        richardson_lucy,
+        {"iterations": 8},
+        {"iterations": (2, 3, 5, 8, 12, 20)},
+        finer={"iterations": 5},
+    ),
     "rl_variant": Method(
         richardson_lucy_variant,
-        {"iterations": 5},
+        {"iterations": 12},
         {"iterations": (2, 3, 5, 8, 12, 20)},
         given=("forward", "adjoint", "restore"),
+        finer={"iterations": 5},
     ),
     "blend": Method(
         blend,
