@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from xmm_jax import evaluate
 from xmm_jax.config import SimulatedConfig
@@ -91,8 +92,16 @@ def test_json_knows_no_nan():
 @pytest.mark.reference
 def test_disjoint_real_fields(shared, tmp_path):
     """Gaussian a few dB above the input (peers: 30.18 to 33.15 on seven other pairs)."""
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"})
+    header.update(CRVAL1=287.78, CRVAL2=9.10, CRPIX1=100.5, CRPIX2=100.5)  # W49B
+    header.update(CDELT1=-1 / 3600, CDELT2=1 / 3600)
+    fits.PrimaryHDU(np.random.default_rng(0).poisson(1.0, (200, 200)), header).writeto(
+        tmp_path / "beside.fits"
+    )
     flags = ["--task=dn", "--protocol=disjoint", f"--data={shared / 'data/real'}", "--tune=0"]
+    flags += ["--report", f"--beside={tmp_path / 'beside.fits'}"]
     evaluate.main([*flags, "--method", "gaussian", f"--out={tmp_path / 'out'}"])
+    assert "Beside beside.fits" in (tmp_path / "out" / "report.html").read_text()
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["set"]["fields"] == 4
     gain = metrics["summary"]["gaussian"]["PSNR"][0] - metrics["summary"]["input"]["PSNR"][0]

@@ -65,6 +65,9 @@ class EvaluateConfig:
     """reference: pad target and image one pixel apart from the input, as the published code did."""
     report: bool = False
     """Also write report.html (extra `evaluate`)."""
+    beside: str = ""
+    """FITS image of another telescope (Chandra, say) to draw in the report beside the real field it
+    lies in, with contours."""
     out: str = ""
     """Folder to write."""
     overwrite: bool = False
@@ -91,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         (partial / METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
         files = METRICS
         if config.report:
-            shown = find_fields(config, choose_shown(metrics))
-            page = make_page(metrics, shown, contenders)
+            shown = list(find_fields(config, choose_shown(metrics)))
+            page = make_page(metrics, shown, contenders, beside=config.beside)
             size = write_report(partial / REPORT, page)
             files += f", {REPORT} ({size / 1e6:.1f} MB)"
     say(table(metrics))

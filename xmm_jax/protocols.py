@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from astropy.wcs import WCS
 
 from xmm_jax.config import TASKS, SimulatedConfig
 from xmm_jax.data.fitsfile import read_image
 from xmm_jax.data.observation import as_counts, stated_exposure
 from xmm_jax.data.pairs import make_sample
-from xmm_jax.data.real import real_source
+from xmm_jax.data.real import find_files, parse_name, real_source
 from xmm_jax.data.sixte import read_mask
+from xmm_jax.data.wcs import sky_wcs
 from xmm_jax.errors import InputError
 from xmm_jax.fields import catalogue, draw_samples
 from xmm_jax.instrument.camera import PN
@@ -47,12 +49,15 @@ class Field:
     catalogue : dict of str to ndarray or None
         What is on the sky where that is known: columns of
         `xmm_jax.simulator.truth.truth_columns`, positions in pixels of the input.
+    wcs : WCS or None
+        Sky coordinates of the input, of real images.
     """
 
     name: str
     protocol: str
     sample: dict[str, Any]
     catalogue: dict[str, np.ndarray] | None = None
+    wcs: WCS | None = None
 
 
 def simulated_fields(
@@ -113,9 +118,12 @@ def real_fields(root: str | Path, pairing: str) -> Iterator[Field]:
     InputError
         For a folder without such images.
     """
+    paths = {image.obs_id: image.path for image in map(parse_name, find_files([root])) if image}
     for draw in real_source([root], pairing=pairing).draws.values():
         for sample in draw():
-            yield Field(sample["obs_id"], sample["pairing"], sample)
+            obs_id = sample["obs_id"]
+            wcs, _ = sky_wcs(read_image(paths[obs_id]).header)
+            yield Field(obs_id, sample["pairing"], sample, wcs=wcs)
 
 
 def sixte_fields(root: str | Path, task: str) -> Iterator[Field]:

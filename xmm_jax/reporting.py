@@ -1,13 +1,16 @@
 """From ``metrics.json`` to what people read: a table of text, and the page of `metrics.report`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xmm_jax.contenders import Contender
+from xmm_jax.errors import InputError
 from xmm_jax.instrument.camera import PN
 from xmm_jax.metrics.image import PAPER
+from xmm_jax.metrics.overlay import draw_overlay
 from xmm_jax.metrics.report import (
     Column,
     Page,
@@ -125,17 +128,30 @@ def _cell(pair: tuple[float | None, float | None] | None, digits: int) -> str:
     return f"{pair[0]:.{digits}f}{error}"
 
 
-def make_page(metrics: Metrics, shown: Iterable[Field], contenders: Sequence[Contender]) -> Page:
+def make_page(
+    metrics: Metrics,
+    shown: Sequence[Field],
+    contenders: Sequence[Contender],
+    *,
+    beside: str = "",
+) -> Page:
     """Content of the report.
 
     Parameters
     ----------
     metrics : dict
         What ``metrics.json`` holds.
-    shown : iterable of Field
+    shown : sequence of Field
         Fields to look at, see `choose_shown`.
     contenders : sequence of Contender
         To make their images again.
+    beside : str
+        FITS image of another telescope, drawn beside the first of these fields that it lies in.
+
+    Raises
+    ------
+    InputError
+        For an image that cannot be used, or lies in none of the fields.
     """
     settings, found = metrics["settings"], metrics["set"]
     task = settings["task"]
@@ -151,6 +167,8 @@ def make_page(metrics: Metrics, shown: Iterable[Field], contenders: Sequence[Con
     ]
     there = {key for row in rows for key in row.values}
     columns = [COLUMNS[key] for key in SUMMARY if key in there]
+    pictures = [show(field, contenders, task, settings["padding"]) for field in shown]
+    overlay = find_overlay(beside, shown, pictures) if beside else []
     ceilings = [row.values["ceiling_PSNR"][0] for row in rows if "ceiling_PSNR" in row.values]
     return Page(
         title=f"xmm_jax {task}: {found['fields']} fields, {settings['protocol']}",
@@ -171,11 +189,36 @@ def make_page(metrics: Metrics, shown: Iterable[Field], contenders: Sequence[Con
         summary=(columns, rows),
         paper=([COLUMNS[key] for key in PAPER], rows),
         fields=field_table(metrics),
-        shown=[show(field, contenders, task, settings["padding"]) for field in shown],
+        shown=pictures,
         frame=(PN.shape[1], PN.shape[0]),
-        figures=draw_figures(metrics),
+        figures=draw_figures(metrics) + overlay,
         how=list(HOW),
     )
+
+
+def find_overlay(
+    beside: str, shown: Sequence[Field], pictures: Sequence[Shown]
+) -> list[tuple[str, str, str]]:
+    """Image of another telescope beside the first field that it lies in.
+
+    Raises
+    ------
+    InputError
+        For an image that cannot be used, or lies in none of the fields.
+    """
+    fault = InputError(f"{beside}: the fields have no sky coordinates; name real images by --data")
+    for field, picture in zip(shown, pictures, strict=True):
+        if field.wcs is None:
+            continue
+        images = {name: picture.images[name] for name in ("input", picture.right)}
+        try:
+            drawn = draw_overlay(images, field.wcs, beside)
+        except InputError as error:
+            fault = error
+            continue
+        note = f"{field.name}; contours of {picture.right} on every panel, square-root stretch."
+        return [(f"Beside {Path(beside).name}", note, drawn)]
+    raise fault
 
 
 def verdict(metrics: Metrics) -> str:

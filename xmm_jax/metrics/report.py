@@ -299,7 +299,6 @@ def draw_svg(plot, *, size: tuple[float, float] = (7, 3.6)) -> str:
     str
         ``<svg ...>...</svg>``, with a legend where there are labels.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -308,8 +307,14 @@ def draw_svg(plot, *, size: tuple[float, float] = (7, 3.6)) -> str:
     axes.grid(alpha=0.25)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=8, frameon=False, ncols=2)
+    return save_svg(figure)
+
+
+def save_svg(figure: Any) -> str:
+    """Text of a matplotlib figure as SVG; equal figures give equal text."""
+    from matplotlib import rc_context
+
     buffer = io.StringIO()
-    # Equal figures give equal text.
     with rc_context({"svg.hashsalt": "xmm_jax", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
