@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax
 
 from xmm_jax import __version__
-from xmm_jax.config import SimulatedConfig, TaskName
+from xmm_jax.config import TASKS, SimulatedConfig, TaskName
 from xmm_jax.contenders import Contender, classical, network, tuned
 from xmm_jax.data.folder import replacing
 from xmm_jax.errors import InputError, command
@@ -143,10 +143,7 @@ def find_contenders(config: EvaluateConfig) -> list[Contender]:
     if wanted := [reasons[name] for name in config.method if reasons.get(name)]:
         raise InputError(wanted[0])
     networks = [network(path, config.task) for path in config.model]
-    fitting = []
-    if config.tune:
-        sky = dataclasses.replace(_sky(config), fields=config.tune, target_kind="observed")
-        fitting = [field.sample for field in simulated_fields(config.task, sky, use="tuning")]
+    fitting = fields_to_tune(config) if config.tune else []
     found = []
     for name in progress(names, total=len(names), label="methods tuned"):
         if reasons[name]:
@@ -156,6 +153,21 @@ def find_contenders(config: EvaluateConfig) -> list[Contender]:
                 tuned(name, config.task, fitting) if fitting else classical(name, config.task)
             )
     return found + networks
+
+
+def fields_to_tune(config: EvaluateConfig) -> list[dict[str, Any]]:
+    """Simulated pairs with noisy targets, apart from all others, nested where the protocol is."""
+    task, nested = TASKS[config.task], config.protocol == "nested"
+    sky = dataclasses.replace(_sky(config), fields=config.tune, target_kind="observed")
+    if nested:
+        rest_s = task.target_exposure_s - task.exposure_s
+        sky = dataclasses.replace(sky, target_exposure_ks=rest_s / 1000)
+    samples = [field.sample for field in simulated_fields(config.task, sky, use="tuning")]
+    if nested:
+        for sample in samples:
+            sample["target"] = sample["target"] + sample["counts"]
+            sample["target_exposure"] = sample["target_exposure"] + sample["exposure"]
+    return samples
 
 
 def judge(config: EvaluateConfig, contenders: Sequence[Contender]) -> dict[str, Any]:
