@@ -36,6 +36,12 @@ def test_figures_of_a_simulated_set(small):
     assert mean > metrics["summary"]["input"]["PSNR"][0] + 2
     assert metrics["summary"]["gaussian"]["exposure_ratio"][0] > 1
     assert metrics["summary"]["input"]["exposure_ratio"][0] == pytest.approx(1, rel=1e-3)
+    # Smoothing takes the noise of small scales and leaves that of large ones.
+    (low, power), (_, given) = (metrics["noise"][name] for name in ("gaussian", "input"))
+    assert low[-1] == pytest.approx(0.5, abs=0.02)
+    assert power[-1] < 0.03 * given[-1]  # holes in the region let 1.6 % through
+    assert power[1] == pytest.approx(given[1], rel=0.2)
+    assert metrics["sources"]["gaussian"]["snr"][0] > metrics["sources"]["input"]["snr"][0]
     for part in ("sources", "by_counts", "by_off_axis", "shapes", "invented", "pairs"):
         assert {"input", "gaussian"} <= set(metrics[part])
     widths = [metrics["shapes"][name][0]["fwhm"] for name in ("truth", "gaussian")]

@@ -50,6 +50,9 @@ COLUMNS = {
         Column("z", "z of C-stat", "", 1, "0: the image explains the counts; below: holds noise"),
         Column("blob_sigma", "worst blob [sigma]", "low", 1, "largest 3 x 3 residual of the input"),
         Column("exposure_ratio", "exposure ratio", "", 1, "background as steady as so much longer"),
+        Column("background_rms", "background rms", "", 2, "cells of 16 arcsec, 1e-6 count/s/pixel"),
+        Column("snr", "SNR", "", 1, "mean of forced flux over its noise, 30 counts or more"),
+        Column("snr_f", "SNR_f", "", 2, "SNR over that of the input (Vojtekova et al. 2021)"),
         Column("completeness", "complete", "high", 3, "share of sources of 30 counts found"),
         Column("purity", "pure", "high", 3, "share of what is found that is there"),
         Column("f1", "F1", "high", 3),
@@ -63,10 +66,12 @@ COLUMNS = {
         Column("seconds", "s/image", "", 2, "run time on this machine"),
     )
 }
-SUMMARY = ("PSNR", "floor_PSNR", "bits", "SSIM", "MS_SSIM", "HaarPSI", "mask/PSNR", "sqrt/PSNR",
-           "z", "blob_sigma", "exposure_ratio", "completeness", "purity", "completeness_at_95",
-           "offset_median", "own_bias", "erased", "unsupported", "invented", "d50",
-           "seconds")  # fmt: skip
+SUMMARY = (
+    "PSNR", "floor_PSNR", "bits", "SSIM", "MS_SSIM", "HaarPSI", "mask/PSNR", "sqrt/PSNR", "z",
+    "blob_sigma", "exposure_ratio", "background_rms", "snr_f", "completeness", "purity",
+    "completeness_at_95", "offset_median", "own_bias", "erased", "unsupported", "invented", "d50",
+    "seconds",
+)  # fmt: skip
 TEXT = ("PSNR", "floor_PSNR", "bits", "SSIM", "HaarPSI", "completeness_at_95", "invented", "d50",
         "seconds")  # fmt: skip
 PAPER_TABLE = {"sr": "Table 5", "dn": "Table 4"}
@@ -102,6 +107,9 @@ def figures_of(metrics: Metrics, name: str) -> dict[str, tuple[float | None, flo
     found = {key: tuple(pair) for key, pair in metrics["summary"][name].items()}
     for key, pair in metrics.get("sources", {}).get(name, {}).items():
         found[key] = tuple(pair)
+    snr = metrics.get("sources", {}).get("input", {}).get("snr", [None])[0]
+    if snr and found.get("snr", (None,))[0]:
+        found["snr_f"] = (found["snr"][0] / snr, None)
     if "invented" in metrics:
         found["invented"] = tuple(metrics["invented"][name])
     if "pairs" in metrics:
@@ -315,6 +323,14 @@ def draw_figures(metrics: Metrics) -> list[tuple[str, str, str]]:
         picture = draw_svg(lambda axes, c=curves, k=labels: plot_curves(axes, c, **k))
         note = f"Pairs with rates of 1 : {ratio}, the fainter of 100 counts, both members found."
         drawn.append((f"Close pairs 1 : {ratio}", note, picture))
+    if metrics.get("noise"):
+        curves = {name: (*spectrum, None) for name, spectrum in metrics["noise"].items()}
+        labels = {"xlabel": "cycle/pixel", "ylabel": "power", "yscale": "log"}
+        picture = draw_svg(lambda axes, c=curves, k=labels: plot_curves(axes, c, **k))
+        note = (
+            "Noise by scale in the faint parts: smoothing takes it from the right of the picture."
+        )
+        drawn.append(("Noise", note, picture))
     if "shapes" in metrics:
         curves = {
             name: (

@@ -16,7 +16,11 @@ from xmm_jax.instrument.vignetting import vignetting_map
 from xmm_jax.metrics.consistency import Consistency, consistency, expected_counts
 from xmm_jax.metrics.detection import CANDIDATE, Table, detect, matched_filter
 from xmm_jax.metrics.image import MEASURES, compare
-from xmm_jax.metrics.noise import effective_exposure_ratio
+from xmm_jax.metrics.noise import (
+    background_rms,
+    effective_exposure_ratio,
+    noise_power_spectrum,
+)
 from xmm_jax.metrics.psf_stack import isolated, stack
 from xmm_jax.metrics.response import instrument_response
 from xmm_jax.metrics.sources import compare_sources, visible
@@ -143,8 +147,9 @@ def image_figures(
     dict of str to float
         Measures of `xmm_jax.metrics.image` by name, ``mask/...`` and ``STRETCH/...``; ``bits`` per
         held-out photon; ``floor_PSNR`` and ``ceiling_PSNR`` [dB] where the target has noise; ``z``
-        and ``blob_sigma`` of the residual; where the target has none, ``exposure_ratio``: how much
-        longer one would have to look for a background as steady.
+        and ``blob_sigma`` of the residual; where the target has none, ``background_rms``
+        of cells of 16 arcsec [1e-6 count/s/pixel] and ``exposure_ratio``: how much longer one would
+        have to look for a background as steady.
     Consistency
         The residual.
     """
@@ -170,7 +175,11 @@ def image_figures(
     seen = consistency(expected, truth.counts, truth.valid)
     found |= {"z": seen.z, "blob_sigma": abs(seen.blob_sigma)}
     if not truth.noisy:
-        found["exposure_ratio"] = _exposure_ratio(rate, truth, goal.upscale)
+        faint, cell = _faint(truth), CELL_PIXELS * goal.upscale
+        options = {"cell": cell, "expected": truth.rate}
+        found["background_rms"] = 1e6 * background_rms(rate, faint, **options)
+        given = _given(truth, goal.upscale)
+        found["exposure_ratio"] = effective_exposure_ratio(rate, given, faint, **options)
     return found, seen
 
 
@@ -179,16 +188,29 @@ def _response() -> Callable[[np.ndarray], np.ndarray]:
     return instrument_response()
 
 
-def _exposure_ratio(rate: np.ndarray, truth: Truth, upscale: int) -> float:
-    """How much longer one would have to look for cells of background as steady as these."""
-    cell = CELL_PIXELS * upscale
-    level = np.quantile(truth.rate[truth.live], FAINT_SHARE)
-    region = truth.live & (truth.rate <= level)
-    given = np.where(truth.valid, truth.counts - truth.background, 0) / np.maximum(
-        truth.exposure, 1
-    )
-    given = given.repeat(upscale, 0).repeat(upscale, 1) / upscale**2
-    return effective_exposure_ratio(rate, given, region, cell=cell, expected=truth.rate)
+def noise_power(rate: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies [cycle/pixel of the image] and power of the noise in the faint parts of a field.
+
+    Parameters
+    ----------
+    rate : ndarray
+        Image [count/s/pixel], [s y, s x].
+    truth : Truth
+        Of its field; without noise.
+    """
+    return noise_power_spectrum(rate, _faint(truth), expected=truth.rate)
+
+
+def _faint(truth: Truth) -> np.ndarray:
+    """Pixels where there is hardly anything but background."""
+    return truth.live & (truth.rate <= np.quantile(truth.rate[truth.live], FAINT_SHARE))
+
+
+def _given(truth: Truth, upscale: int) -> np.ndarray:
+    """Rate of the input without the background that the target leaves out, on its grid."""
+    counts = np.where(truth.valid, truth.counts - truth.background, 0.0)
+    rate = counts / np.maximum(truth.exposure, 1.0)
+    return rate.repeat(upscale, 0).repeat(upscale, 1) / upscale**2
 
 
 def source_tables(rate: np.ndarray, truth: Truth) -> dict[str, Table]:

@@ -11,10 +11,12 @@ from xmm_jax.config import TASKS
 from xmm_jax.contenders import Contender
 from xmm_jax.instrument.camera import PN
 from xmm_jax.metrics.detection import Table
+from xmm_jax.metrics.photometry import signal_to_noise
 from xmm_jax.metrics.psf_stack import shape
 from xmm_jax.metrics.sources import (
     ANGLE_EDGES,
     COUNTS_EDGES,
+    LISTED_COUNTS,
     at_purity,
     by_bins,
     figures,
@@ -24,6 +26,7 @@ from xmm_jax.protocols import Field, counts_digest, join_digests
 from xmm_jax.scores import (
     RINGS_ARCMIN,
     image_figures,
+    noise_power,
     prepare_truth,
     source_tables,
     stack_points,
@@ -46,6 +49,8 @@ class Judged(NamedTuple):
         Source tables by contender; empty without catalogue.
     stacks : dict of str to ndarray
         Stacks of point sources by contender, and of the truth; empty without catalogue.
+    spectra : dict of str to (ndarray, ndarray)
+        Frequency and power of the noise by contender; empty where the target has noise.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Judged(NamedTuple):
     figures: dict[str, dict[str, float]]
     tables: dict[str, dict[str, Table]]
     stacks: dict[str, np.ndarray]
+    spectra: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def judge_field(
@@ -71,7 +77,7 @@ def judge_field(
         See `xmm_jax.scores.image_figures`.
     """
     truth = prepare_truth(field, task)
-    judged = Judged(field.name, field.protocol, counts_digest(field), {}, {}, {})
+    judged = Judged(field.name, field.protocol, counts_digest(field), {}, {}, {}, {})
     known = truth.catalogue is not None
     if known:
         judged.stacks[TRUTH] = stack_points(truth.rate, truth)
@@ -81,6 +87,8 @@ def judge_field(
         seconds = time.perf_counter() - start
         row, _ = image_figures(rate, truth, task, padding=padding)
         judged.figures[one.name] = row | {"seconds": seconds}
+        if not truth.noisy:
+            judged.spectra[one.name] = noise_power(rate, truth)
         if known:
             judged.tables[one.name] = source_tables(rate, truth)
             judged.stacks[one.name] = stack_points(rate, truth)
@@ -103,10 +111,10 @@ def amount(judged: Sequence[Judged], task: str, *, seed: int = 0) -> dict[str, A
     -------
     dict
         ``set``; ``summary``: mean and standard error over fields of every figure of every
-        contender; ``fields``: every figure; with catalogues also ``sources`` (figures of
-        `xmm_jax.metrics.sources.figures` and the completeness at a purity of 95 %, with bootstrap
-        errors), ``by_counts``, ``by_off_axis`` and ``shapes`` of stacked point sources in rings of
-        off-axis angle.
+        contender; ``fields``: every figure; ``noise``: mean frequency and power of the noise. With
+        catalogues also ``sources`` (figures of `xmm_jax.metrics.sources.figures`, completeness at a
+        purity of 95 %, signal to noise, with bootstrap errors), ``by_counts``, ``by_off_axis`` and
+        ``shapes`` of stacked point sources in rings of off-axis angle.
     """
     names = list(judged[0].figures)
     fields = [
@@ -116,6 +124,10 @@ def amount(judged: Sequence[Judged], task: str, *, seed: int = 0) -> dict[str, A
         "set": {"fields": len(judged), "digest": join_digests(one.digest for one in judged)},
         "summary": {name: _means([one.figures[name] for one in judged]) for name in names},
         "fields": fields,
+    }
+    result["noise"] = {
+        name: np.mean([one.spectra[name] for one in judged if one.spectra], axis=0).tolist()
+        for name in (names if any(one.spectra for one in judged) else ())
     }
     known = [one for one in judged if one.tables]
     if not known:
@@ -147,7 +159,11 @@ def amount(judged: Sequence[Judged], task: str, *, seed: int = 0) -> dict[str, A
 
 
 def _source_figures(truth: Table, found: Table) -> dict[str, float]:
-    return figures(truth, found) | {"completeness_at_95": at_purity(truth, found, PURITY)}
+    bright = truth["counts"] >= LISTED_COUNTS
+    columns = (("flux", "forced"), ("error", "error"), ("background", "background"))
+    snr = signal_to_noise({name: truth[column][bright] for name, column in columns})
+    pure = {"completeness_at_95": at_purity(truth, found, PURITY), "snr": snr}
+    return figures(truth, found) | pure
 
 
 def _pairs(summary: dict[str, tuple]) -> dict[str, list]:
