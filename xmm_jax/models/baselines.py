@@ -35,7 +35,7 @@ class Method:
         What it does.
     parameters : dict
         Its parameters, tuned with `tune` on simulated fields of 20 ks with the noise-free rate as
-        target (benchmarks/results/baselines.json).
+        target (docs/evaluation.md).
     grid : dict of str to tuple
         Values that `tune` tries.
     needs : tuple of str
