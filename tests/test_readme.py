@@ -27,6 +27,7 @@ SETTINGS = {
     "simulate": "SimulateConfig",
     "image": "ImageConfig",
     "prepare": "PrepareConfig",
+    "evaluate": "EvaluateConfig",
     "export": "ExportConfig",
     "enhance": "EnhanceConfig",
     "import_published": "ImportConfig",
