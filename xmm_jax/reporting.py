@@ -75,7 +75,7 @@ SUMMARY = (
 TEXT = ("PSNR", "floor_PSNR", "bits", "SSIM", "HaarPSI", "completeness_at_95", "invented", "d50",
         "seconds")  # fmt: skip
 PAPER_TABLE = {"sr": "Table 5", "dn": "Table 4"}
-WORST, SHOWN = 3, 5
+WORST, SHOWN, SHOWN_METHODS = 3, 5, 4
 HOW = (
     "PSNR and its kin are those of the paper: count rate over the clip rate of the target, clamped "
     "to [0, 1], dead pixels and padding zero on both sides, which raises every score alike; 'in "
@@ -100,6 +100,14 @@ def choose_shown(metrics: Metrics) -> list[int]:
     order = np.argsort([field["figures"][last]["PSNR"] for field in metrics["fields"]])
     chosen = [*order[:WORST], order[len(order) // 2], order[-1]]
     return [int(number) for number in dict.fromkeys(chosen)][:SHOWN]
+
+
+def choose_contenders(metrics: Metrics, contenders: Sequence[Contender]) -> list[Contender]:
+    """Whose images are shown: all networks, and the best methods, or the page would grow large."""
+    summary = metrics["summary"]
+    methods = [one for one in contenders if not one.ours and one.name != "input"]
+    best = sorted(methods, key=lambda one: -summary[one.name]["PSNR"][0])[:SHOWN_METHODS]
+    return [one for one in contenders if one.ours or one in best or one.name == "input"]
 
 
 def figures_of(metrics: Metrics, name: str) -> dict[str, tuple[float | None, float | None]]:
@@ -175,7 +183,8 @@ def make_page(
     ]
     there = {key for row in rows for key in row.values}
     columns = [COLUMNS[key] for key in SUMMARY if key in there]
-    pictures = [show(field, contenders, task, settings["padding"]) for field in shown]
+    drawn = choose_contenders(metrics, contenders)
+    pictures = [show(field, drawn, task, settings["padding"]) for field in shown]
     overlay = find_overlay(beside, shown, pictures) if beside else []
     ceilings = [row.values["ceiling_PSNR"][0] for row in rows if "ceiling_PSNR" in row.values]
     return Page(
@@ -184,16 +193,7 @@ def make_page(
         limit=f"Limit set by the noise of the target: {ceilings[0]:.2f} dB." if ceilings else "",
         paper_note=f"Columns of {PAPER_TABLE[task]} of Sweere et al. 2022, in its convention "
         f"({settings['padding']} padding). Its fields were others.",
-        facts=[
-            ("protocol", settings["protocol"]),
-            ("fields", f"{found['fields']}, digest {found['digest']}"),
-            (
-                "data",
-                settings["data"] or f"simulator, {settings['preset']}, seed {settings['seed']}",
-            ),
-            ("made by", metrics["created_by"]),
-            ("on", metrics["device"]),
-        ],
+        facts=facts(metrics),
         summary=(columns, rows),
         paper=([COLUMNS[key] for key in PAPER], rows),
         fields=field_table(metrics),
@@ -202,6 +202,19 @@ def make_page(
         figures=draw_figures(metrics) + overlay,
         how=list(HOW),
     )
+
+
+def facts(metrics: Metrics) -> list[tuple[str, str]]:
+    """What was judged, how, by which version."""
+    settings, found = metrics["settings"], metrics["set"]
+    drawn = f"simulator, {settings['preset']}, seed {settings['seed']}"
+    return [
+        ("protocol", settings["protocol"]),
+        ("fields", f"{found['fields']}, digest {found['digest']}"),
+        ("data", settings["data"] or drawn),
+        ("made by", metrics["created_by"]),
+        ("on", metrics["device"]),
+    ]
 
 
 def find_overlay(
