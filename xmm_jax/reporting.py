@@ -310,7 +310,7 @@ def show(field: Field, contenders: Sequence[Contender], task: str, padding: str)
 
 
 def draw_figures(metrics: Metrics) -> list[tuple[str, str, str]]:
-    """Curves: completeness, purity, deblending, PSF."""
+    """Curves: completeness, purity, close pairs, noise, width of points."""
     drawn = []
     if "by_counts" in metrics:
         middle = np.sqrt(COUNTS_EDGES[:-1] * np.minimum(COUNTS_EDGES[1:], 2000.0)).tolist()
@@ -318,32 +318,25 @@ def draw_figures(metrics: Metrics) -> list[tuple[str, str, str]]:
             ("completeness", "Share of true sources that are found"),
             ("purity", "Share of found sources that are there"),
         ):
-            curves = {
-                name: (middle, *_gaps(bins[figure])) for name, bins in metrics["by_counts"].items()
-            }
+            bins = metrics["by_counts"].items()
+            curves = {name: (middle, *_gaps(one[figure])) for name, one in bins}
             labels = {"xscale": "log", "xlabel": "counts in the input", "ylabel": figure}
-            picture = draw_svg(lambda axes, c=curves, k=labels: plot_curves(axes, c, **k))
-            drawn.append((figure.capitalize(), f"{text}, by their counts in the input.", picture))
+            note = f"{text}, by their counts in the input."
+            drawn.append(_figure(figure.capitalize(), note, curves, **labels))
     for ratio in ("1", "2", "5") if "pairs" in metrics else ():
+        pairs = {name: curve[ratio] for name, curve in metrics["pairs"].items()}
         curves = {
-            name: (
-                curve[ratio]["separation"],
-                *_gaps([curve[ratio]["both"], curve[ratio]["error"]]),
-            )
-            for name, curve in metrics["pairs"].items()
+            name: (one["separation"], *_gaps([one["both"], one["error"]]))
+            for name, one in pairs.items()
         }
         labels = {"xlabel": "separation [arcsec]", "ylabel": "pairs parted", "ylim": (-0.05, 1.05)}
-        picture = draw_svg(lambda axes, c=curves, k=labels: plot_curves(axes, c, **k))
         note = f"Pairs with rates of 1 : {ratio}, the fainter of 100 counts, both members found."
-        drawn.append((f"Close pairs 1 : {ratio}", note, picture))
+        drawn.append(_figure(f"Close pairs 1 : {ratio}", note, curves, **labels))
     if metrics.get("noise"):
         curves = {name: (*spectrum, None) for name, spectrum in metrics["noise"].items()}
         labels = {"xlabel": "cycle/pixel", "ylabel": "power", "yscale": "log"}
-        picture = draw_svg(lambda axes, c=curves, k=labels: plot_curves(axes, c, **k))
-        note = (
-            "Noise by scale in the faint parts: smoothing takes it from the right of the picture."
-        )
-        drawn.append(("Noise", note, picture))
+        note = "Noise by scale, in the faint parts: smoothing takes it from the right."
+        drawn.append(_figure("Noise", note, curves, **labels))
     if "shapes" in metrics:
         curves = {
             name: (
@@ -353,12 +346,13 @@ def draw_figures(metrics: Metrics) -> list[tuple[str, str, str]]:
             for name, rings in metrics["shapes"].items()
         }
         labels = {"xlabel": "off-axis angle [arcmin]", "ylabel": "FWHM [arcsec]"}
-        picture = draw_svg(lambda axes: plot_curves(axes, curves, **labels))
-        note = (
-            "Stacks of isolated sources of 100 counts or more; below the truth is over-sharpened."
-        )
-        drawn.append(("Width of point sources", note, picture))
+        note = "Stacks of isolated sources of 100 counts or more; below the truth: over-sharpened."
+        drawn.append(_figure("Width of point sources", note, curves, **labels))
     return drawn
+
+
+def _figure(title: str, note: str, curves: dict[str, Any], **labels: Any) -> tuple[str, str, str]:
+    return title, note, draw_svg(lambda axes: plot_curves(axes, curves, **labels))
 
 
 def _gaps(pair: Sequence[Any]) -> tuple[list[float], list[float] | None]:
