@@ -13,12 +13,13 @@ import numpy as np
 from xmm_jax.config import TASKS
 from xmm_jax.data.pairs import crop_frame, pad_sample
 from xmm_jax.errors import InputError
+from xmm_jax.instrument.background import background_shapes
 from xmm_jax.instrument.blur import build_blur
-from xmm_jax.instrument.camera import PN, frame_axes
-from xmm_jax.instrument.vignetting import vignetting_map
+from xmm_jax.instrument.camera import PN
 from xmm_jax.model import Model, load_model
 from xmm_jax.models import baselines
 from xmm_jax.models.background import subtract_background
+from xmm_jax.models.interpolation import count_rate
 from xmm_jax.simulator.presets import find_preset
 
 Sample = Mapping[str, Any]
@@ -121,8 +122,7 @@ def _as_it_is(rate: np.ndarray, pair: Sample) -> np.ndarray:
 
 
 def _take_background(rate: np.ndarray, pair: Sample) -> np.ndarray:
-    vignetted = vignetting_map(PN, *frame_axes(PN, 1))
-    shapes = [np.ones_like(vignetted), vignetted]
+    shapes = background_shapes(PN)
     return subtract_background(rate, pair["exposure"], pair["valid"], shapes=shapes)
 
 
@@ -170,8 +170,7 @@ def tuned(name: str, task: str, samples: Iterable[Sample]) -> Contender:
     pairs = []
     for sample in samples:
         pair = {key: sample[key][..., 0] for key in ("counts", "exposure", "valid")}
-        live, seconds = sample["target_valid"], np.maximum(sample["target_exposure"], 1.0)
-        truth = np.where(live, sample["target"] / seconds, 0.0)[..., 0]
-        pairs.append(pair | {"target": np.clip(truth, 0, clip_rate)})
+        truth = count_rate(sample["target"], sample["target_exposure"], sample["target_valid"])
+        pairs.append(pair | {"target": np.clip(truth[..., 0], 0, clip_rate)})
     given = blurs(TASKS[task].upscale) if baselines.find(name).given else {}
     return classical(name, task, baselines.tune(name, pairs, score, **given))

@@ -21,6 +21,7 @@ from xmm_jax.metrics.report import (
     plot_curves,
 )
 from xmm_jax.metrics.sources import COUNTS_EDGES
+from xmm_jax.models.interpolation import count_rate
 from xmm_jax.protocols import Field
 from xmm_jax.scores import image_figures, prepare_truth
 from xmm_jax.tally import TRUTH
@@ -283,7 +284,7 @@ def show(field: Field, contenders: Sequence[Contender], task: str, padding: str)
     residuals: dict[str, np.ndarray] = {}
     decibel = 0.0
     upscale = truth.rate.shape[0] // truth.counts.shape[0]
-    seen = np.where(truth.valid, truth.counts / np.maximum(truth.exposure, 1.0), 0.0)
+    seen = count_rate(truth.counts, truth.exposure, truth.valid)
     images["input"] = seen / upscale**2  # on its own, larger pixels
     for one in contenders:
         rate = np.maximum(one.estimate(field.sample), 0.0)

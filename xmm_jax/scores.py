@@ -11,8 +11,8 @@ import numpy as np
 from xmm_jax.config import TASKS
 from xmm_jax.data.pairs import pad_frame
 from xmm_jax.data.thinning import generator
-from xmm_jax.instrument.camera import PN, frame_axes
-from xmm_jax.instrument.vignetting import vignetting_map
+from xmm_jax.instrument.background import background_shapes
+from xmm_jax.instrument.camera import PN
 from xmm_jax.metrics.consistency import Consistency, consistency, expected_counts
 from xmm_jax.metrics.detection import CANDIDATE, Table, detect, matched_filter
 from xmm_jax.metrics.image import MEASURES, compare
@@ -26,6 +26,7 @@ from xmm_jax.metrics.response import instrument_response
 from xmm_jax.metrics.sources import compare_sources, visible
 from xmm_jax.metrics.statistics import bits_per_photon, floor_subtracted
 from xmm_jax.models.background import subtract_background
+from xmm_jax.models.interpolation import count_rate, live_pixels
 from xmm_jax.protocols import Field
 
 FRAME = tuple(name for name in MEASURES if "torchmetrics" not in name)
@@ -52,10 +53,16 @@ class Truth(NamedTuple):
         Whether the target has noise.
     background : ndarray
         Counts of the input that the target leaves out [count], [y, x].
+    given : ndarray
+        Rate of the input without these, on the grid of the target, [s y, s x].
+    faint : ndarray of bool
+        Pixels where there is hardly anything but background, [s y, s x].
     sigma : ndarray or None
         Significance of the sources of the target, where a catalogue is known.
     catalogue : dict or None
         Its point sources.
+    alone : ndarray of bool or None
+        Which of them are bright and isolated.
     """
 
     counts: np.ndarray
@@ -67,8 +74,11 @@ class Truth(NamedTuple):
     held_out_exposure: np.ndarray
     noisy: bool
     background: np.ndarray
+    given: np.ndarray
+    faint: np.ndarray
     sigma: np.ndarray | None
     catalogue: Table | None
+    alone: np.ndarray | None
 
 
 def prepare_truth(field: Field, task: str) -> Truth:
@@ -84,30 +94,34 @@ def prepare_truth(field: Field, task: str) -> Truth:
     images = {name: value[..., 0] for name, value in field.sample.items() if np.ndim(value) == 3}
     counts, exposure, valid = (images[name] for name in ("counts", "exposure", "valid"))
     live, seconds = images["target_valid"], images["target_exposure"]
-    rate = np.where(live, images["target"] / np.maximum(seconds, 1.0), 0.0)
+    rate = count_rate(images["target"], seconds, live)
     noisy = field.sample["target_kind"] == "observed"
     held_out = images["target"]
     if not noisy:
         held_out = generator(0, "held out", field.name).poisson(np.where(live, held_out, 0.0))
     background = np.zeros(counts.shape)
     if not TASKS[task].target_background:
-        background = images.get("background", _background(counts, exposure, valid))
-    catalogue = sigma = None
+        known = images.get("background")
+        background = _background(counts, exposure, valid) if known is None else known
+    upscale = TASKS[task].upscale
+    given = count_rate(counts - background, exposure, valid).repeat(upscale, 0).repeat(upscale, 1)
+    faint = live & (rate <= np.quantile(rate[live], FAINT_SHARE))
+    catalogue = sigma = alone = None
     if field.catalogue is not None:
         catalogue = visible(field.catalogue, exposure, valid)
         sigma = matched_filter(rate, counts, exposure, valid).sigma
+        alone = isolated(catalogue, live_pixels(exposure, valid))
     return Truth(
         *(counts, exposure, valid),
         *(rate, live, held_out, seconds, noisy),
-        *(background, sigma, catalogue),
+        *(background, given / upscale**2, faint),
+        *(sigma, catalogue, alone),
     )
 
 
 def _background(counts: np.ndarray, exposure: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Counts of the background that the faint parts of an observation show."""
-    vignetted = vignetting_map(PN, *frame_axes(PN, 1))
-    shapes = [np.ones_like(vignetted), vignetted]
-    rate = np.where(valid, counts / np.maximum(exposure, 1.0), 0.0)
+    rate, shapes = count_rate(counts, exposure, valid), background_shapes(PN)
     return (rate - subtract_background(rate, exposure, valid, shapes=shapes)) * exposure
 
 
@@ -175,11 +189,11 @@ def image_figures(
     seen = consistency(expected, truth.counts, truth.valid)
     found |= {"z": seen.z, "blob_sigma": abs(seen.blob_sigma)}
     if not truth.noisy:
-        faint, cell = _faint(truth), CELL_PIXELS * goal.upscale
-        options = {"cell": cell, "expected": truth.rate}
-        found["background_rms"] = 1e6 * background_rms(rate, faint, **options)
-        given = _given(truth, goal.upscale)
-        found["exposure_ratio"] = effective_exposure_ratio(rate, given, faint, **options)
+        options = {"cell": CELL_PIXELS * goal.upscale, "expected": truth.rate}
+        found["background_rms"] = 1e6 * background_rms(rate, truth.faint, **options)
+        found["exposure_ratio"] = effective_exposure_ratio(
+            rate, truth.given, truth.faint, **options
+        )
     return found, seen
 
 
@@ -198,19 +212,7 @@ def noise_power(rate: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray]
     truth : Truth
         Of its field; without noise.
     """
-    return noise_power_spectrum(rate, _faint(truth), expected=truth.rate)
-
-
-def _faint(truth: Truth) -> np.ndarray:
-    """Pixels where there is hardly anything but background."""
-    return truth.live & (truth.rate <= np.quantile(truth.rate[truth.live], FAINT_SHARE))
-
-
-def _given(truth: Truth, upscale: int) -> np.ndarray:
-    """Rate of the input without the background that the target leaves out, on its grid."""
-    counts = np.where(truth.valid, truth.counts - truth.background, 0.0)
-    rate = counts / np.maximum(truth.exposure, 1.0)
-    return rate.repeat(upscale, 0).repeat(upscale, 1) / upscale**2
+    return noise_power_spectrum(rate, truth.faint, expected=truth.rate)
 
 
 def source_tables(rate: np.ndarray, truth: Truth) -> dict[str, Table]:
@@ -245,9 +247,8 @@ def stack_points(rate: np.ndarray, truth: Truth) -> np.ndarray:
     """
     points: Table = truth.catalogue or {}
     upscale = rate.shape[0] // truth.counts.shape[0]
-    alone = isolated(points, truth.valid & (truth.exposure > 0))
     ring = np.digitize(points["off_axis"], RINGS_ARCMIN) - 1
-    chosen = [alone & (ring == number) for number in range(len(RINGS_ARCMIN) - 1)]
+    chosen = [truth.alone & (ring == number) for number in range(len(RINGS_ARCMIN) - 1)]
     return np.stack(
         [stack(rate, points["x"][one], points["y"][one], upscale=upscale) for one in chosen]
     )

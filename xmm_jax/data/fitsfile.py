@@ -60,25 +60,55 @@ def read_image(path: str | Path) -> FitsImage:
         The file is missing, unreadable, truncated, not FITS, or holds no image.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the name")
-    if path.is_dir():
-        raise InputError(f"{path}: this is a folder; name the FITS file in it")
+    check_file(path)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
                 image = _first_image(hdus)
     except BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{path}: not a readable FITS file ({reason}); fetch or make it again"
-        ) from None
+        raise unreadable(path, error) from None
     if any("truncated" in str(warning.message) for warning in caught):
         raise InputError(f"{path}: the file is truncated; fetch or make it again")
     if isinstance(image, str):
         raise InputError(f"{path}: {image}")
     return image
+
+
+def check_file(path: Path) -> None:
+    """Refuse a name that is no file.
+
+    Parameters
+    ----------
+    path : Path
+        The name.
+
+    Raises
+    ------
+    InputError
+        There is nothing, or a folder.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the name")
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; name the FITS file in it")
+
+
+def unreadable(path: Path, error: BaseException) -> InputError:
+    """What to raise for a file that cannot be read, with the reason in one line."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{path}: not a readable FITS file ({reason}); fetch or make it again")
+
+
+def understood(header: fits.Header) -> fits.Header:
+    """Header with the cards that can be understood; any other is as good as missing."""
+    cards = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for card in header.cards:
+            with contextlib.suppress(ValueError, fits.VerifyError):
+                cards.append((card.keyword, card.value, card.comment))
+        return header if len(cards) == len(header) else fits.Header(cards)
 
 
 def _first_image(hdus: Iterable[Any]) -> FitsImage | str:

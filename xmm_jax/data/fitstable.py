@@ -8,9 +8,8 @@ import gzip
 import io
 import os
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,15 +17,14 @@ from typing import BinaryIO
 import numpy as np
 from astropy.io import fits
 
-from xmm_jax.data.fitsfile import number
+from xmm_jax.data.fitsfile import BROKEN, check_file, number, understood, unreadable
 from xmm_jax.errors import InputError
 
 _BLOCK = 2880  # FITS standard 4.0, 3.1
 _SMALL, _PIECE = 1 << 20, 1 << 22  # bytes: of a table kept at once, of a piece passed over
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 _BYTES = {"A": 1, "C": 8, "M": 16, "P": 8, "Q": 16}
-_BROKEN = (OSError, EOFError, ValueError, TypeError, LookupError, OverflowError, MemoryError)
-_BROKEN += (zlib.error, fits.VerifyError)
+_BROKEN = (*BROKEN, LookupError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,10 +205,7 @@ def _zero(table: Table, name: str) -> int:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open the uncompressed content as a stream, turning every failure into one line."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the name")
-    if path.is_dir():
-        raise InputError(f"{path}: this is a folder; name the FITS file in it")
+    check_file(path)
     try:
         with path.open("rb") as plain:
             packed = plain.read(2) == b"\x1f\x8b"
@@ -220,10 +215,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except InputError:
         raise
     except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{path}: not a readable FITS file ({reason}); fetch or make it again"
-        ) from None
+        raise unreadable(path, error) from None
 
 
 def _header(stream: BinaryIO) -> tuple[fits.Header | None, int]:
@@ -237,21 +229,11 @@ def _header(stream: BinaryIO) -> tuple[fits.Header | None, int]:
         if len(block) < _BLOCK:
             raise EOFError("the file is truncated in a header")
         if any(block[k : k + 8] == b"END     " for k in range(0, _BLOCK, 80)):
-            return _readable(content), stream.tell()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return understood(fits.Header.fromstring(content)), stream.tell()
         if len(content) > 4000 * _BLOCK:
             raise ValueError("a header without end")
-
-
-def _readable(content: bytes) -> fits.Header:
-    """Cards that can be understood; any other is as good as missing."""
-    cards = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        header = fits.Header.fromstring(content)
-        for card in header.cards:
-            with suppress(ValueError, fits.VerifyError):
-                cards.append((card.keyword, card.value, card.comment))
-        return header if len(cards) == len(header) else fits.Header(cards)
 
 
 def whole(header: fits.Header, key: str, default: int | None = None) -> int:

@@ -7,7 +7,6 @@ instrument (2), exposure (flag ``S U X`` and 3 digits), product (6), subset (1),
 import re
 import warnings
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from astropy.io import fits
 
 from xmm_jax.data.eligibility import FULL_FRAME_MODES
 from xmm_jax.data.events import WINDOW_MODES
-from xmm_jax.data.fitsfile import BROKEN
+from xmm_jax.data.fitsfile import BROKEN, understood, unreadable
 from xmm_jax.data.flares import LightCurve, read_light_curve
 from xmm_jax.errors import InputError
 
@@ -209,18 +208,11 @@ def read_events_header(path: Path) -> fits.Header:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong further on is for its reader to say
-            cards = []
-            for card in fits.getheader(file, "EVENTS").cards:
-                with suppress(ValueError, fits.VerifyError):
-                    cards.append((card.keyword, card.value, card.comment))
-            return fits.Header(cards)
+            return understood(fits.getheader(file, "EVENTS"))
     except KeyError:
         raise InputError(f"{path}: no extension EVENTS: not an event list, or cut short") from None
     except BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{path}: not a readable FITS file ({reason}); fetch or make it again"
-        ) from None
+        raise unreadable(path, error) from None
 
 
 def _mode(header: fits.Header) -> str:

@@ -5,10 +5,33 @@ a map of their shape. The background of the sky is vignetted, that of particles 
 blurred: both are smooth.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xmm_jax.instrument.calibration import Table
+from xmm_jax.instrument.camera import Camera, frame_axes
+from xmm_jax.instrument.vignetting import vignetting_map
+
+
+@functools.lru_cache(maxsize=1)
+def background_shapes(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Shapes that the background of an observation is made of, to fit levels of.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera.
+
+    Returns
+    -------
+    tuple of ndarray
+        Flat (particles) and vignetted (sky), float32 [y, x] of the native frame.
+    """
+    vignetted = vignetting_map(camera, *frame_axes(camera, 1))
+    return np.ones_like(vignetted), vignetted
 
 
 def fully_vignetted(
