@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 
 from xmm_jax import evaluate
+from xmm_jax.benchmark_sets import SETS, verdict
 from xmm_jax.config import SimulatedConfig
 from xmm_jax.models import baselines
 from xmm_jax.protocols import digest, simulated_fields
@@ -67,6 +68,8 @@ def _fails(argv, capsys):
     [
         (["--n=1"], "--out=FOLDER is needed"),
         (["--n=0", "--out=x"], "--n must be at least 1"),
+        (["--out=x", "--set=sr-7"], "choose from sr-20"),
+        (["--out=x", "--set=dn-20", "--protocol=nested"], "names simulated fields"),
         (["--out=x", "--method", "magic"], "'magic' is unknown"),
         (["--out=x", "--model", "nowhere"], "neither a model folder"),
         (["--out=x", "--task=dn", "--protocol=disjoint", "--tune=0"], "needs --data"),
@@ -92,6 +95,27 @@ def test_json_knows_no_nan():
         "a": [1.0, None, {"b": None}],
         "c": "x",
     }
+
+
+def test_fields_of_a_set_are_known_again():
+    recipe = SETS["sr-20"]
+
+    def found(digest, psnr):
+        return {"set": {"digest": digest}, "summary": {"input": {"PSNR": [psnr, 0.1]}}}
+
+    assert verdict("sr-20", found(recipe.digest, 0.0)) == "as in the recipe"
+    assert "rounding" in verdict("sr-20", found("x", recipe.input_psnr + 0.005))
+    assert verdict("sr-20", found("x", recipe.input_psnr + 0.02)) == "other than in the recipe"
+
+
+@pytest.mark.slow
+def test_a_set_comes_out_as_its_recipe_says(tmp_path, capsys):
+    flags = ["--set=dn-20", "--tune=0", "--planted=0", "--method", "none"]
+    evaluate.main([*flags, f"--out={tmp_path / 'out'}"])
+    assert "fields of dn-20: as in the recipe" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["settings"]["task"] == "dn"
+    assert len(metrics["fields"]) == 20
 
 
 @pytest.mark.slow

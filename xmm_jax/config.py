@@ -173,6 +173,21 @@ class Config:
     """Steps between lines of metrics.jsonl."""
     parallel: Literal["pmap", "shard_map"] = "pmap"
     """How a step is spread over the devices; the weights do not depend on it."""
+    accumulate: int = 1
+    """Parts into which the batch of a device is cut to save memory; the update stays the same."""
+    deterministic: bool = False
+    """Ask for GPU kernels that give the same bits every time (slower); CPU and TPU always do."""
+    devices: int = 0
+    """Devices to use, 0 = all; on a CPU that many virtual ones."""
+    coordinator: str = ""
+    """host:port of the first process, with --processes and --process, where a job has several and
+    neither SLURM nor a TPU pod says so."""
+    processes: int = 0
+    """Number of processes of the job."""
+    process: int = -1
+    """Number of this process, from 0."""
+    compile_only: bool = False
+    """Compile the step, say what memory and work it takes, and stop; needs no data."""
     tensorboard: bool = False
     """Also write TensorBoard files (extra `log`)."""
     network: NetworkConfig = NetworkConfig()
@@ -182,7 +197,11 @@ class Config:
 
 # A change of these does not change what a run learns up to a given step, so a run may be resumed
 # with other values; every other difference is refused.
-RESUMABLE = ("run", "steps", "eval_every", "eval_fields", "log_every", "parallel", "tensorboard")
+RESUMABLE = (
+    *("run", "steps", "eval_every", "eval_fields", "log_every", "parallel", "tensorboard"),
+    *("accumulate", "deterministic", "devices", "coordinator", "processes", "process"),
+    "compile_only",
+)
 
 
 def _preset(task: str, name: PresetName, **changes: Any) -> Config:
@@ -260,10 +279,10 @@ def check(config: Config) -> None:
     InputError
         Naming the flag and what it should be.
     """
-    for name in ("steps", "batch_size", "eval_every", "log_every"):
+    for name in ("steps", "batch_size", "eval_every", "log_every", "accumulate"):
         if getattr(config, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(config, name)}")
-    for name in ("crop", "eval_fields", "seed"):
+    for name in ("crop", "eval_fields", "seed", "devices", "processes"):
         if getattr(config, name) < 0:
             raise InputError(f"--{name} must not be negative, got {getattr(config, name)}")
     check_simulated(config.simulated, prefix="simulated.")

@@ -160,7 +160,7 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
     data : str
         From `find_data`.
     """
-    size = jax.device_count()
+    size = jax.process_count() * (config.devices or jax.local_device_count())
     if data != STREAM:
         return eval_batches(
             data,
@@ -182,7 +182,13 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
 def _stream(config: Config, augment: Augment, *, crop: int) -> Callable[..., dict[str, Any]]:
     frame = (PN.padded, PN.padded)
     move = functools.partial(transform_on_device, augment=augment, crop=crop)
-    draw = draw_batch(config.task, config.simulated, seed=config.seed, finish=jax.vmap(move))
+    draw = draw_batch(
+        config.task,
+        config.simulated,
+        seed=config.seed,
+        finish=jax.vmap(move),
+        devices=config.devices or jax.local_device_count(),
+    )
 
     def batch(index: np.ndarray, last: int | None = None) -> dict[str, Any]:
         moves = decide_many(augment, seed=config.seed, indices=index, frame=frame, crop=crop)

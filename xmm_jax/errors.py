@@ -1,14 +1,19 @@
 """What went wrong, said in one line.
 
 Code anywhere in the package raises `InputError` for bad input: what is wrong, in which file, what
-to do. The entry points wear `@command`, which prints that line and leaves with exit code 2.
+to do. The entry points wear `@command`, which prints that line and leaves with exit code 2. What
+can go wrong with the best input, a full disk among it, leaves with exit code 1.
 """
 
+import errno
 import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
+
+# No space left on the device, quota of the user used up, file larger than allowed.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Main(Protocol):
@@ -31,7 +36,7 @@ class RunError(RuntimeError):
 def command(main: Main) -> Main:
     """Turn an `InputError` of an entry point into one line on stderr and exit code 2.
 
-    A `RunError` gives one line and exit code 1.
+    A `RunError` gives one line and exit code 1, and so does an `OSError` for want of space.
 
     Parameters
     ----------
@@ -48,11 +53,21 @@ def command(main: Main) -> Main:
     def wrapped(argv: Sequence[str] | None = None) -> None:
         try:
             main(argv)
-        except (InputError, RunError) as error:
-            verb = main.__module__.rpartition(".")[2]
-            if verb == "__main__":
-                verb = Path(sys.argv[0]).stem
-            sys.stderr.write(f"xmm-jax {verb}: error: {error}\n")
-            raise SystemExit(2 if isinstance(error, InputError) else 1) from None
+        except InputError as error:
+            _leave(main, str(error), 2)
+        except RunError as error:
+            _leave(main, str(error), 1)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _leave(main, f"{error.filename or 'a file'}: {error.strerror}; make room, try again", 1)
 
     return wrapped
+
+
+def _leave(main: Main, text: str, code: int) -> NoReturn:
+    verb = main.__module__.rpartition(".")[2]
+    if verb == "__main__":
+        verb = Path(sys.argv[0]).stem
+    sys.stderr.write(f"xmm-jax {verb}: error: {text}\n")
+    raise SystemExit(code) from None

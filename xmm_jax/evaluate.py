@@ -13,6 +13,7 @@ from typing import Any, Literal
 import jax
 
 from xmm_jax import __version__
+from xmm_jax.benchmark_sets import find_set, verdict
 from xmm_jax.config import TASKS, SimulatedConfig, TaskName
 from xmm_jax.contenders import Contender, classical, network, tuned
 from xmm_jax.data.folder import replacing
@@ -50,6 +51,9 @@ class EvaluateConfig:
     data: str = ""
     """Folder of real images (disjoint, nested) or of published SIXTE simulations (simulated);
     empty: fields drawn by the simulator."""
+    set: str = ""
+    """Set of simulated fields that scores are quoted for (sr-20, sr-200, dn-20, dn-200); decides
+    task, n, seed and preset."""
     n: int = 200
     """Number of simulated fields."""
     seed: int = 0
@@ -85,12 +89,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     if not config.out:
         raise InputError("--out=FOLDER is needed: where to write metrics.json")
+    if config.set:
+        config = fix_set(config)
     if config.n < 1 or config.tune < 0 or config.planted < 0:
         raise InputError("--n must be at least 1, --tune and --planted at least 0")
     folder = Path(config.out).absolute()
     with replacing(folder, overwrite=config.overwrite, ours=METRICS) as partial:
         contenders = find_contenders(config)
         metrics = judge(config, contenders)
+        if config.set:
+            metrics["set"] |= {"name": config.set, "fields are": verdict(config.set, metrics)}
         (partial / METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
         files = METRICS
         if config.report:
@@ -99,7 +107,23 @@ def main(argv: Sequence[str] | None = None) -> None:
             size = write_report(partial / REPORT, page)
             files += f", {REPORT} ({size / 1e6:.1f} MB)"
     say(table(metrics))
+    if config.set:
+        say(f"fields of {config.set}: {metrics['set']['fields are']}")
     say(f"wrote {config.out}: {files}")
+
+
+def fix_set(config: EvaluateConfig) -> EvaluateConfig:
+    """Settings with those of the set that they name.
+
+    Raises
+    ------
+    InputError
+        For an unknown set, or beside ``--data`` or another protocol.
+    """
+    if config.data or config.protocol != "simulated":
+        raise InputError("--set names simulated fields; leave --data and --protocol away")
+    recipe = dataclasses.asdict(find_set(config.set))
+    return dataclasses.replace(config, **{k: recipe[k] for k in ("task", "n", "seed", "preset")})
 
 
 def find_fields(config: EvaluateConfig, numbers: Sequence[int] | None = None) -> Iterator[Field]:
@@ -156,12 +180,13 @@ def find_contenders(config: EvaluateConfig) -> list[Contender]:
 
 
 def fields_to_tune(config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Simulated pairs with noisy targets, apart from all others, nested where the protocol is."""
+    """Simulated pairs apart from all others; noise-free targets, unless the protocol is nested."""
     task, nested = TASKS[config.task], config.protocol == "nested"
-    sky = dataclasses.replace(_sky(config), fields=config.tune, target_kind="observed")
+    sky = dataclasses.replace(_sky(config), fields=config.tune)
     if nested:
+        # A target that holds the photons of the input rewards keeping their noise.
         rest_s = task.target_exposure_s - task.exposure_s
-        sky = dataclasses.replace(sky, target_exposure_ks=rest_s / 1000)
+        sky = dataclasses.replace(sky, target_exposure_ks=rest_s / 1000, target_kind="observed")
     samples = [field.sample for field in simulated_fields(config.task, sky, use="tuning")]
     if nested:
         for sample in samples:

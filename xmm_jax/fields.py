@@ -2,7 +2,8 @@
 
 A field is a function of (settings, seed, number). XLA may round differently when it compiles the
 draw for another number of fields at once. So fields are always drawn in blocks of consecutive
-numbers, by one program, and whoever wants some of a block takes them out of it.
+numbers, by one program, and whoever wants some of a block takes them out of it. Several devices
+draw a block each at the same time.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from xmm_jax import __version__
 from xmm_jax.config import TASKS, SimulatedConfig
@@ -28,6 +30,7 @@ from xmm_jax.simulator.variations import AS_BUILT, VARIED
 # One at a time is as quick as any other number on a CPU; an accelerator wants more to do at once.
 BLOCK = {"cpu": 1}
 BLOCK_OF_ACCELERATOR = 8
+_EACH = PartitionSpec("device")
 
 Pairs = dict[str, jax.Array]
 
@@ -37,8 +40,10 @@ def block_size() -> int:
     return BLOCK.get(jax.default_backend(), BLOCK_OF_ACCELERATOR)
 
 
-@functools.lru_cache(maxsize=2)
-def drawer(task: str, config: SimulatedConfig, *, seed: int = 0) -> Callable[[int], Pairs]:
+@functools.lru_cache(maxsize=4)
+def drawer(
+    task: str, config: SimulatedConfig, *, seed: int = 0, devices: int = 1
+) -> Callable[[tuple[int, ...]], Pairs]:
     """What draws blocks of fields.
 
     Parameters
@@ -49,17 +54,21 @@ def drawer(task: str, config: SimulatedConfig, *, seed: int = 0) -> Callable[[in
         Which sky, which kind of target; the number of fields is of no importance.
     seed : int
         Seed of all draws.
+    devices : int
+        Devices of this process that draw a block each.
 
     Returns
     -------
     callable
-        From the number of a block to its pairs: arrays [b, y, x, 1] of the native frame on the
-        device, fields ``block * b`` to ``(block + 1) * b - 1``.
+        From the numbers of as many blocks as devices to their pairs: arrays [devices * b, y, x, 1]
+        of the native frame, of each block on its device the fields ``block * b`` to
+        ``(block + 1) * b - 1``.
     """
-    size = block_size()
+    size, mesh = block_size(), _local_mesh(devices)
     facts, sky = TASKS[task], _sky(config)
     optics, maps = jax.device_put(
-        (build_optics(config.sky, upscale=facts.upscale), read_maps(config.maps))
+        (build_optics(config.sky, upscale=facts.upscale), read_maps(config.maps)),
+        NamedSharding(mesh, PartitionSpec()),
     )
     exposure_s, target_exposure_s = exposures(task, config)
     draw = functools.partial(
@@ -72,19 +81,19 @@ def drawer(task: str, config: SimulatedConfig, *, seed: int = 0) -> Callable[[in
         **sky,
     )
 
-    @jax.jit
     def draw_block(first: jax.Array, optics: Any, maps: Any) -> Pairs:
         keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(
-            first + jnp.arange(size)
+            first[0] + jnp.arange(size)
         )
         one = functools.partial(draw, maps=maps)
         if size == 1:
             return {name: value[None] for name, value in one(keys[0], optics).items()}
         return jax.vmap(one, (0, None))(keys, optics)
 
+    draw_blocks = _on_each(draw_block, mesh, (_EACH, PartitionSpec(), PartitionSpec()))
     # The next batch often begins in the block in which the last one ended.
     return functools.lru_cache(maxsize=2)(
-        lambda block: draw_block(np.int32(block * size), optics, maps)
+        lambda blocks: draw_blocks(np.array(blocks, np.int32) * size, optics, maps)
     )
 
 
@@ -94,6 +103,7 @@ def draw_batch(
     *,
     seed: int = 0,
     finish: Callable[[Pairs, Any], Pairs] = lambda pairs, extra: pairs,
+    devices: int = 1,
 ) -> Callable[[np.ndarray, Any], Pairs]:
     """What draws padded batches, on the device.
 
@@ -103,24 +113,35 @@ def draw_batch(
         As for `drawer`.
     finish : callable
         What is done to the padded pairs [b, ...], with the second argument of the call.
+    devices : int
+        Devices of this process: each draws its part of a batch, if the parts are equal.
 
     Returns
     -------
     callable
-        ``(numbers [b], extra)`` to arrays [b, ...], one for each number. The call only queues the
-        work: batches are drawn while the host goes on.
+        ``(numbers [b], extra [b, ...])`` to arrays [b, ...], one for each number. The call only
+        queues the work: batches are drawn while the host goes on.
     """
-    block, size = drawer(task, config, seed=seed), block_size()
+    size = block_size()
 
-    @jax.jit
     def take(blocks: list[Pairs], rows: jax.Array, extra: Any) -> Pairs:
         joined = {name: jnp.concatenate([one[name] for one in blocks])[rows] for name in blocks[0]}
         return finish(pad_sample(joined), extra)
 
+    taking = functools.cache(lambda share: _on_each(take, _local_mesh(share), _EACH))
+
     def batch(numbers: np.ndarray, extra: Any = None) -> Pairs:
-        wanted, place = np.unique(numbers // size, return_inverse=True)
-        blocks = [block(number) for number in wanted.tolist()]
-        return take(blocks, place * size + numbers % size, extra)
+        share = devices if len(numbers) % devices == 0 else 1
+        parts = numbers.reshape(share, -1)
+        wanted = [np.unique(part // size) for part in parts]
+        most = max(map(len, wanted))
+        # The devices draw in step: one that needs fewer blocks draws its last once more.
+        turns = np.stack([np.pad(one, (0, most - len(one)), "edge") for one in wanted], axis=1)
+        draw = drawer(task, config, seed=seed, devices=share)
+        blocks = [draw(tuple(turn)) for turn in turns.tolist()]
+        places = map(np.searchsorted, wanted, parts // size)
+        rows = np.concatenate(list(places)) * size + numbers % size
+        return taking(share)(blocks, rows, extra)
 
     return batch
 
@@ -145,7 +166,7 @@ def draw_samples(
     block, size = drawer(task, config, seed=seed), block_size()
     for name in names:
         number = number_of(name)
-        pairs = block(number // size)
+        pairs = block((number // size,))
         arrays: dict[str, Any] = {
             field: np.asarray(value)[number % size, ..., 0] for field, value in pairs.items()
         }
@@ -236,6 +257,19 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
             if file.name.endswith((".py", ".json")):
                 digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _local_mesh(devices: int) -> Mesh:
+    """Some devices of this process."""
+    local = jax.local_devices()[:devices]
+    return jax.make_mesh((devices,), ("device",), axis_types=(AxisType.Auto,), devices=local)
+
+
+def _on_each(function: Callable[..., Pairs], mesh: Mesh, specs: Any) -> Callable[..., Pairs]:
+    """One program for all devices: compiled once, not once for each."""
+    return jax.jit(
+        jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=_EACH, check_vma=False)
+    )
 
 
 def _sky(config: SimulatedConfig) -> dict[str, Any]:

@@ -86,6 +86,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def validation_losses(path: Path, *, last_step: float = math.inf) -> dict[int, float]:
+    """Validation loss of every step that has one in a ``metrics.jsonl``, up to ``last_step``."""
+    rows = [row for row in read_metrics(path) if row["split"] == "validation"]
+    return {row["step"]: row["loss"] for row in rows if row["step"] <= last_step}
+
+
 def _drop_rows_after(path: Path, step: int) -> None:
     rows = [row for row in read_metrics(path) if row["step"] <= step]
     replace_file(path, "".join(json.dumps(row) + "\n" for row in rows).encode())

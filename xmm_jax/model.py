@@ -22,7 +22,7 @@ from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
 from xmm_jax.config import TASKS, NetworkConfig, from_json
 from xmm_jax.data.folder import replacing
 from xmm_jax.errors import InputError
-from xmm_jax.log import read_metrics
+from xmm_jax.log import read_metrics, validation_losses
 from xmm_jax.models import NETWORKS, apply, build, init
 from xmm_jax.models.stretch import Scale
 from xmm_jax.optim import averaged_params, make_optimiser
@@ -224,7 +224,8 @@ def _from_run(run: Path) -> Model:
     network, scale = make_network(config.task, config.network)
     params = init(jax.random.key(0), network, config.network.in_channels)
     state = init_state(params, make_optimiser(config.optim, steps=config.steps))
-    step, part = restore_best(run, {"params": state.params, "opt_state": state.opt_state})
+    wanted = {"params": state.params, "opt_state": state.opt_state}
+    step, part = restore_best(run, validation_losses(run / METRICS), wanted)
     rows = [row for row in read_metrics(run / METRICS) if row["split"] == "validation"]
     figures = next((row for row in rows if row["step"] == step), {})
     origin = {

@@ -4,7 +4,6 @@ A step is ``(state, batch) -> result`` and averages over the axis ``"data"`` wit
 The state is one unstacked pytree, the same on every device; the batch is split along axis 0.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -17,10 +16,31 @@ from xmm_jax.errors import InputError
 AXIS = "data"
 
 
-def make_mesh() -> Mesh:
-    """All devices of all processes in one row."""
+def make_mesh(count: int = 0) -> Mesh:
+    """Devices of all processes in one row.
+
+    Parameters
+    ----------
+    count : int
+        How many of each process, 0 for all.
+
+    Raises
+    ------
+    InputError
+        If there are fewer.
+    """
+    devices = jax.devices()
+    if count:
+        if count > jax.local_device_count():
+            raise InputError(
+                f"--devices={count}: there are {jax.local_device_count()} "
+                f"({devices[0].device_kind}); with JAX_PLATFORMS=cpu in the environment there are "
+                "as many as asked"
+            )
+        each = [jax.local_devices(process_index=i)[:count] for i in range(jax.process_count())]
+        devices = [device for part in each for device in part]
     # Auto, not the default Explicit, under which the reshape of the pixel shuffle raises.
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def spread(
@@ -51,7 +71,12 @@ def spread(
     donated = (0,) if donate else ()
     if kind == "pmap":
         return jax.pmap(
-            step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated
+            step,
+            axis_name=AXIS,
+            in_axes=(None, 0),
+            out_axes=None,
+            devices=mesh.devices.tolist(),
+            donate_argnums=donated,
         )
     # check_vma=True would make the gradient of a replicated input a sum over devices, and the pmean
     # of the step would then not average it. Adam hides the factor; plain SGD does not.
@@ -66,8 +91,25 @@ def spread(
 
 
 def place_state(state: Any, mesh: Mesh) -> Any:
-    """Copy of a pytree on every device."""
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    """Copy of a pytree on every device; it must be the same in every process."""
+    # By way of the host: from one device to those of several processes, JAX 0.10 makes arrays whose
+    # parts cannot be read.
+    return jax.device_put(jax.device_get(state), NamedSharding(mesh, PartitionSpec()))
+
+
+def check_split(batch_size: int, mesh: Mesh) -> None:
+    """Refuse a batch that cannot be split evenly over all devices.
+
+    Raises
+    ------
+    InputError
+        Naming a size that can.
+    """
+    if batch_size % mesh.size:
+        raise InputError(
+            f"a batch of {batch_size} cannot be split over {mesh.size} devices; "
+            f"use a --batch_size that is a multiple of {mesh.size}"
+        )
 
 
 def place_batch(
@@ -87,31 +129,16 @@ def place_batch(
     InputError
         If the batch cannot be split evenly.
     """
-    local = jax.local_device_count()
+    local = mesh.local_mesh.size
     size = len(next(iter(batch.values())))
     if size % local:
         raise InputError(
             f"a batch of {size} cannot be split over {local} devices; "
-            f"use a --batch_size that is a multiple of {jax.device_count()}"
+            f"use a --batch_size that is a multiple of {mesh.size}"
         )
     if kind == "pmap":
-        return {k: v.reshape(local, size // local, *v.shape[1:]) for k, v in batch.items()}
+        parts = {k: v.reshape(local, size // local, *v.shape[1:]) for k, v in batch.items()}
+        # Now, not when the step is called: a batch can then travel while the step before runs.
+        return jax.device_put(parts, NamedSharding(mesh.local_mesh, PartitionSpec(AXIS)))
     sharding = NamedSharding(mesh, PartitionSpec(AXIS))
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
-
-
-def start_processes() -> None:
-    """Join the other processes of a job, where the environment says that there are any.
-
-    SLURM and TPU pods are recognised by JAX itself; elsewhere set ``JAX_COORDINATOR_ADDRESS``,
-    ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``. Call before anything touches a device.
-    """
-    env = os.environ
-    if "JAX_COORDINATOR_ADDRESS" in env:
-        jax.distributed.initialize(
-            env["JAX_COORDINATOR_ADDRESS"],
-            num_processes=int(env["JAX_NUM_PROCESSES"]),
-            process_id=int(env["JAX_PROCESS_ID"]),
-        )
-    elif int(env.get("SLURM_NTASKS", "1")) > 1 or "," in env.get("TPU_WORKER_HOSTNAMES", ""):
-        jax.distributed.initialize()

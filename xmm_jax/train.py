@@ -1,134 +1,211 @@
 """Train a network: ``python -m xmm_jax.train --task=sr``.
 
 Reads from top to bottom: settings, data, devices, network, state, restore, loop, finish. The same
-command on the same run folder resumes. What is reusable lives in `step`, `optim`, `parallel`,
-`checkpoint` and `dataset`.
+command on the same run folder resumes, whatever ended it. What is reusable lives in `step`,
+`optim`, `parallel`, `checkpoint` and `dataset`.
 """
 
+import dataclasses
 import functools
-import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
 
-from xmm_jax import __version__
-from xmm_jax.checkpoint import CONFIG, METRICS, open_checkpoints, restore, save
+from xmm_jax import provenance
+from xmm_jax.backend import keep_programs, use_deterministic_kernels
+from xmm_jax.checkpoint import (
+    CONFIG,
+    METRICS,
+    Checkpoints,
+    best_step,
+    digest,
+    open_checkpoints,
+    restore,
+    save,
+    wait,
+)
+from xmm_jax.compile_only import compile_only
 from xmm_jax.config import Config, differences, from_json, parse, parse_loss, to_json
-from xmm_jax.data.folder import replace_file
-from xmm_jax.dataset import find_data, keep_manifest, training_batches, validation_batches
+from xmm_jax.data.folder import replace_file, replacing
+from xmm_jax.data.manifest import FILE as MANIFEST
+from xmm_jax.dataset import (
+    STREAM,
+    about,
+    cache_folder,
+    find_data,
+    keep_manifest,
+    training_batches,
+    validation_batches,
+)
 from xmm_jax.errors import InputError, RunError, command
-from xmm_jax.log import Metrics, duration, progress, read_metrics, say
+from xmm_jax.feed import feed
+from xmm_jax.fields import fingerprint
+from xmm_jax.log import Metrics, duration, progress, read_metrics, say, validation_losses
 from xmm_jax.losses import combine
 from xmm_jax.model import load_model, make_network
 from xmm_jax.models import init
 from xmm_jax.optim import averaged_params, make_optimiser
-from xmm_jax.parallel import make_mesh, place_batch, place_state, spread, start_processes
-from xmm_jax.step import TrainState, eval_step, init_state, train_step
+from xmm_jax.parallel import check_split, make_mesh, place_batch, place_state, spread
+from xmm_jax.processes import failing_together, start_processes
+from xmm_jax.signals import TRY_AGAIN, watch
+from xmm_jax.step import Loss, TrainState, eval_step, init_state, train_step
 from xmm_jax.validation import figures, mean_over, table
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line says."""
-    train(parse(argv))
+    config = parse(argv)
+    if config.deterministic:
+        use_deterministic_kernels()
+    start_processes(config)
+    keep_programs(cache_folder() / "xla")
+    if config.compile_only:
+        say(compile_only(config))
+        return
+    with failing_together(), watch() as asked:
+        train(config, asked)
 
 
-def train(config: Config) -> Path:
+def train(config: Config, asked: Callable[[], bool] = lambda: False) -> Path:
     """Train one network, or go on with a run that was stopped.
 
     Parameters
     ----------
     config : Config
         All settings.
+    asked : callable
+        Whether to save and leave now (`xmm_jax.signals.watch`).
 
     Returns
     -------
     Path
-        The run folder: ``config.json metrics.jsonl checkpoints/``.
+        The run folder: ``config.json run.json metrics.jsonl checkpoints/``.
 
     Raises
     ------
     InputError
         For settings, data or a run folder that do not fit.
     RunError
-        If the loss is no longer finite.
+        If the loss is no longer finite, or a checkpoint can be neither written nor read.
+    SystemExit
+        With code 75 if it was asked to leave.
     """
     began = time.monotonic()
-    start_processes()
     run = check_run(config)
     network, scale = make_network(config.task, config.network)
     loss = combine(parse_loss(config.loss), stretch=config.network.stretch)
+    mesh = make_mesh(config.devices)
+    check_split(config.batch_size, mesh)
     data = find_data(config)
-    open_run(run, config, data)
-    mesh = make_mesh()
-    say(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {config.parallel}")
+    origin = open_run(run, config, data)
+    say(f"{mesh.size} x {jax.devices()[0].device_kind}, {config.parallel}")
 
     optimiser = make_optimiser(config.optim, steps=config.steps)
     params = init(jax.random.key(config.seed), network, config.network.in_channels)
     state = place_state(init_state(params, optimiser), mesh)
     say(f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} weights")
 
-    fixed: dict[str, Any] = {"network": network, "scale": scale}
-    update = spread(
-        functools.partial(train_step, loss=loss, optimiser=optimiser, **fixed),
-        mesh,
-        kind=config.parallel,
-        donate=True,
-    )
-    rows = functools.partial(figures, scale=scale, loss=loss)
-    evaluate = spread(functools.partial(eval_step, rows=rows, **fixed), mesh, kind=config.parallel)
+    place = functools.partial(place_batch, mesh=mesh, kind=config.parallel)
+    fixed: dict[str, Any] = {"network": network, "scale": scale, "loss": loss}
+    update, evaluate = spread_steps(config, mesh, optimiser, **fixed)
 
-    def validate(state: TrainState) -> dict[str, float]:
-        params = averaged_params(state.params, state.opt_state)
-        batches = (
-            place_batch(batch, mesh, kind=config.parallel)
-            for batch in validation_batches(config, data)
-        )
-        return mean_over(functools.partial(evaluate, params), batches)
-
-    with open_checkpoints(run) as checkpoints:
-        restored = restore(checkpoints, state)
+    losses: dict[int, float] = {}
+    with open_checkpoints(run, losses) as checkpoints:
+        restored, damaged = restore(checkpoints, state)
+        for folder, fault in damaged.items():
+            say(f"warning: a damaged checkpoint was moved to {folder} ({fault})")
         if restored is not None:
             state = restored
+            say(f"{run}: going on from step {int(state.step)}")
         elif config.init_from:
             params = other_params(config, like=params)
             state = place_state(init_state(params, optimiser), mesh)
         first = int(state.step)
         known = -1 if restored is None else first
+        losses |= validation_losses(run / METRICS, last_step=known)
+
+        def leave_if_asked(state: TrainState) -> None:
+            if asked():
+                save_and_leave(run, checkpoints, state, origin)
+
+        def batches_to_validate(state: TrainState) -> Iterator[Any]:
+            for batch in validation_batches(config, data):
+                leave_if_asked(state)
+                yield place(batch)
+
+        def keep(state: TrainState) -> None:
+            save(checkpoints, state, origin)  # written while the validation runs
+            step, best = int(state.step), averaged_params(state.params, state.opt_state)
+            means = mean_over(functools.partial(evaluate, best), batches_to_validate(state))
+            metrics.write(step, "validation", finite(means, step))
+            losses[step] = means["loss"]
+            say(table(step, means))
+
         with (
             Metrics(run / METRICS, known, tensorboard=config.tensorboard) as metrics,
-            closing(training_batches(config, data, start_step=first)) as batches,
+            closing(training_batches(config, data, start_step=first)) as drawn,
+            closing(feed(drawn, place)) as batches,
         ):
-
-            def keep(state: TrainState) -> None:
-                step, means = int(state.step), finite(validate(state), int(state.step))
-                metrics.write(step, "validation", means)
-                say(table(step, means))
-                save(checkpoints, state, about(config, data), loss=means["loss"])
-
-            if restored is None:
+            if is_due(config, first) and first not in losses:
                 keep(state)
-            else:
-                say(f"{run}: going on from step {first}")
             steps = range(first + 1, config.steps + 1)
             for step in progress(steps, total=config.steps, first=first, label="training"):
-                state, out = update(state, place_batch(next(batches), mesh, kind=config.parallel))
-                last = step == config.steps
-                if step % config.log_every == 0 or last:
+                state, out = update(state, next(batches))
+                if step % config.log_every == 0 or step == config.steps:
                     row = finite({name: float(value) for name, value in out.items()}, step)
                     metrics.write(step, "train", row)
-                if step % config.eval_every == 0 or last:
+                if is_due(config, step):
                     keep(state)
-        checkpoints.wait_until_finished()
-        best = checkpoints.best_step()
+                leave_if_asked(state)
+        wait(checkpoints)
+        best = best_step(checkpoints.all_steps(), losses)
+    say(f"weights {digest(state.params)[:12]}")
     say(summary(run, best, time.monotonic() - began))
     return run
+
+
+def save_and_leave(
+    run: Path, checkpoints: Checkpoints, state: TrainState, origin: dict[str, Any]
+) -> NoReturn:
+    """End the run before its time, so that the same command goes on from here."""
+    save(checkpoints, state, origin)
+    wait(checkpoints)
+    say(f"{run}: asked to stop, saved at step {int(state.step)}; the same command goes on")
+    raise SystemExit(TRY_AGAIN)
+
+
+def is_due(config: Config, step: int) -> bool:
+    """Whether a step is saved and validated: the first, every ``eval_every``-th, and the last."""
+    return step % config.eval_every == 0 or step == config.steps
+
+
+def spread_steps(
+    config: Config, mesh: Mesh, optimiser: optax.GradientTransformation, *, loss: Loss, **fixed: Any
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The update with one batch and the validation of one, for all devices.
+
+    Parameters
+    ----------
+    config, mesh, optimiser, loss
+        What never changes during a run.
+    **fixed
+        ``network`` and ``scale``.
+    """
+    compiled = functools.partial(spread, mesh=mesh, kind=config.parallel)
+    update = functools.partial(
+        train_step, loss=loss, optimiser=optimiser, accumulate=config.accumulate, **fixed
+    )
+    rows = functools.partial(figures, scale=fixed["scale"], loss=loss)
+    return compiled(update, donate=True), compiled(functools.partial(eval_step, rows=rows, **fixed))
 
 
 def check_run(config: Config) -> Path:
@@ -152,12 +229,28 @@ def check_run(config: Config) -> Path:
     return run
 
 
-def open_run(run: Path, config: Config, data: str) -> None:
-    """Make the run folder and write settings and manifest into it."""
+def open_run(run: Path, config: Config, data: str) -> dict[str, Any]:
+    """Make the run folder and write into it what the run is made from.
+
+    Returns
+    -------
+    dict
+        The new entry of ``run.json``.
+    """
+    settings = to_json(config).encode()
     if jax.process_index() == 0:
-        run.mkdir(parents=True, exist_ok=True)
+        if not (run / CONFIG).exists():
+            # In one stroke: a folder without settings would not be known as ours after a crash.
+            with replacing(run.absolute(), overwrite=False, ours=CONFIG, resume="new") as partial:
+                (partial / CONFIG).write_bytes(settings)
+        replace_file(run / CONFIG, settings)
         keep_manifest(run, data)
-        replace_file(run / CONFIG, to_json(config).encode())
+    stream = data == STREAM
+    mark = fingerprint(about(config)) if stream else provenance.file_digest(Path(data) / MANIFEST)
+    entry = provenance.describe(dataclasses.asdict(config), data=data, data_digest=mark)
+    if jax.process_index() == 0:
+        provenance.add_start(run, entry)
+    return entry
 
 
 def other_params(config: Config, *, like: Any) -> Any:
@@ -203,17 +296,6 @@ def finite(values: dict[str, float], step: int) -> dict[str, float]:
     return values
 
 
-def about(config: Config, data: str) -> dict[str, Any]:
-    """What is stored beside the weights in a checkpoint: versions, settings, data."""
-    return {
-        "version": __version__,
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-        "config": json.loads(to_json(config)),
-        "data": data,
-    }
-
-
 def summary(run: Path, best: int | None, seconds: float) -> str:
     """Last words: how good the best step is, what was written where, what to do with it."""
     rows = [row for row in read_metrics(run / METRICS) if row["split"] == "validation"]
@@ -222,7 +304,7 @@ def summary(run: Path, best: int | None, seconds: float) -> str:
     return (
         f"best step {best}: validation PSNR {means['prediction/PSNR']:.2f} dB, "
         f"input {means['input/PSNR']:.2f} dB, gain {gain:+.2f} dB\n"
-        f"wrote {run}: {CONFIG}, {METRICS}, checkpoints/ in {duration(seconds)}\n"
+        f"wrote {run}: {CONFIG}, {provenance.RUN}, {METRICS}, checkpoints/ in {duration(seconds)}\n"
         f"next: xmm-jax enhance IMAGE.fits --model={run}"
     )
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from xmm_jax.data.augment import Augment, decide, transform
-from xmm_jax.data.pipeline import batches, eval_batches, example_numbers
-from xmm_jax.data.schema import IMAGES
+from xmm_jax.data.pipeline import FED, batches, eval_batches, example_numbers
 from xmm_jax.data.tfrecord import RecordSource, write_records
 from xmm_jax.errors import InputError
 
@@ -45,7 +44,7 @@ def _assert_equal(one, other):
 
 def test_fields_of_a_batch(folder):
     (batch,) = _take(batches(folder, batch_size=3), 1)
-    assert set(batch) == {*IMAGES, "weight", "index"}
+    assert set(batch) == {*FED, "weight", "index"}
     assert batch["counts"].shape == (3, 12, 10, 1)
     assert batch["target"].shape == (3, 24, 20, 1)
     assert batch["index"].dtype == np.int64
@@ -58,7 +57,7 @@ def test_pairs_stay_pairs(folder):
     for batch in _take(batches(folder, batch_size=3, seed=4, crop=6, augment=EVERYTHING), 5):
         for row, record in enumerate(_records(batch)):
             index = int(batch["index"][row])
-            images = {name: source[record][name] for name in IMAGES}
+            images = {name: source[record][name] for name in FED}
             moves = decide(EVERYTHING, seed=4, index=index, frame=(12, 10), crop=6)
             for name, image in transform(images, moves, crop=6).items():
                 np.testing.assert_array_equal(batch[name][row], image)

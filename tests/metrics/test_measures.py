@@ -7,10 +7,10 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from xmm_jax.errors import InputError
+from xmm_jax.losses.ssim import ssim
 from xmm_jax.metrics import local
 from xmm_jax.metrics.fsim import log_gabor
 from xmm_jax.metrics.image import MEASURES, SMALLER_IS_BETTER, compare
-from xmm_jax.metrics.ssim import ssim
 
 # piq 0.8.0 on PyTorch 2.13, (prediction, target) = images(*size) as float32 [1, 1, y, x]:
 # fsim(chromatic=False), haarpsi, vif_p, gmsd, multi_scale_gmsd, mdsi; ssim(downsample=False) and

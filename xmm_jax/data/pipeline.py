@@ -8,6 +8,7 @@ padding) and ``index`` (int64, number of the example). A source that draws pairs
 the same batches, with `example_numbers` and the functions of `xmm_jax.data.augment`.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -25,6 +26,9 @@ Batch = dict[str, np.ndarray]
 
 AS_IS = Augment()
 CENTRED = Augment(position="center")
+FED = tuple(name for name in IMAGES if name != "background")  # which no step looks at
+# A split that takes no more memory is decoded once: a small network is quicker than zlib.
+KEPT_BYTES = 2**30
 
 
 def batches(
@@ -76,15 +80,15 @@ def batches(
     rows = _rows(batch_size, process_index, process_count)
     if not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed}, expected 0 to {2**32 - 1}")
-    source = RecordSource(folder, split, fields=IMAGES)
-    frame = source.manifest.frame
+    source = RecordSource(folder, split, fields=FED)
+    read, frame = _keep_small(source), source.manifest.frame
     check_augment(augment, frame=frame, crop=crop)
     # `seed` mixes the seed before `shuffle` adds the epoch to it: seeds 0 and 1 share no epoch.
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle()
 
     def example(index: int) -> Mapping[str, np.ndarray]:
         moves = decide(augment, seed=seed, index=index, frame=frame, crop=crop)
-        return transform(source[cast(int, order[index])], moves, crop=crop)
+        return transform(read(cast(int, order[index])), moves, crop=crop)
 
     def batch(step: int) -> Batch:
         index = example_numbers(step, batch_size)[rows]
@@ -129,7 +133,7 @@ def eval_batches(
         As in `batches`.
     """
     rows = _rows(batch_size, process_index, process_count)
-    source = RecordSource(folder, split, fields=IMAGES)
+    source = RecordSource(folder, split, fields=FED)
     frame = source.manifest.frame
     check_augment(augment, frame=frame, crop=crop)
     count = min(limit, len(source)) if limit else len(source)
@@ -165,6 +169,14 @@ def example_numbers(step: int, batch_size: int) -> np.ndarray:
         int64 [batch_size].
     """
     return np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
+
+
+def _keep_small(source: RecordSource) -> Callable[[int], Mapping[str, np.ndarray]]:
+    """What reads an example, and keeps it where all of them fit into memory."""
+    example = sum(image.nbytes for image in source[0].values())
+    if len(source) * example > KEPT_BYTES:
+        return source.__getitem__
+    return functools.cache(source.__getitem__)
 
 
 def _rows(batch_size: int, process_index: int, process_count: int) -> slice:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from xmm_jax.errors import InputError
 from xmm_jax.losses import LOSSES
 from xmm_jax.losses.pixel import EPSILON
-from xmm_jax.metrics import ssim
+from xmm_jax.losses.ssim import TORCHMETRICS_TAPS, ms_ssim, ssim
 from xmm_jax.metrics.fsim import fsim
 from xmm_jax.metrics.gmsd import gmsd, ms_gmsd
 from xmm_jax.metrics.haarpsi import haarpsi
@@ -118,23 +118,23 @@ def _psnr(prediction: jax.Array, target: jax.Array, live: jax.Array | None) -> j
     return -10 * jnp.log10(_pixels("l2")(prediction, target, live) + EPSILON)
 
 
-_TORCHMETRICS = {"taps": ssim.TORCHMETRICS_TAPS, "mirror": True}
+_TORCHMETRICS = {"taps": TORCHMETRICS_TAPS, "mirror": True}
 
 MEASURES: dict[str, Measure] = {
     "L1": _pixels("l1"),
     "L2": _pixels("l2"),
     "PSNR": _psnr,
     "Poisson": _pixels("poisson"),
-    "SSIM": ssim.ssim,
-    "MS_SSIM": ssim.ms_ssim,
+    "SSIM": ssim,
+    "MS_SSIM": ms_ssim,
     "FSIM": fsim,
     "HaarPSI": haarpsi,
     "VIFp": vifp,
     "GMSD": gmsd,
     "MS_GMSD": ms_gmsd,
     "MDSI": mdsi,
-    "SSIM_torchmetrics": functools.partial(ssim.ssim, **_TORCHMETRICS),
-    "MS_SSIM_torchmetrics": functools.partial(ssim.ms_ssim, **_TORCHMETRICS),
+    "SSIM_torchmetrics": functools.partial(ssim, **_TORCHMETRICS),
+    "MS_SSIM_torchmetrics": functools.partial(ms_ssim, **_TORCHMETRICS),
 }
 """All measures by name; the last two are other conventions, not other quantities."""
 

@@ -6,7 +6,6 @@ measure's own down-sampling: if a live pixel is in its block); windows see zeros
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from xmm_jax.errors import InputError
 
@@ -74,31 +73,6 @@ def coarseness(image: jax.Array) -> int:
     TIP 20, 2378).
     """
     return max(1, round(min(image.shape[1:]) / 256))
-
-
-def blur(image: jax.Array, weights: np.ndarray) -> jax.Array:
-    """Weighted mean with the same weights along y and x, windows inside the image only.
-
-    Parameters
-    ----------
-    image : array
-        ``[..., y, x]``.
-    weights : ndarray
-        Weights along one axis, ``[taps]``.
-
-    Returns
-    -------
-    array
-        ``[..., y - taps + 1, x - taps + 1]``.
-    """
-    for axis in (-2, -1):
-        length = image.shape[axis] - len(weights) + 1
-        parts = (
-            float(w) * jax.lax.slice_in_dim(image, i, i + length, axis=axis % image.ndim)
-            for i, w in enumerate(weights)
-        )
-        image = sum(parts, start=jnp.zeros((), image.dtype))
-    return image
 
 
 def gradient(image: jax.Array, across: tuple[float, float, float]) -> jax.Array:

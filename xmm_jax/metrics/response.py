@@ -15,8 +15,7 @@ import numpy as np
 from xmm_jax.instrument import convolution, psf
 from xmm_jax.instrument.camera import PN, Camera, crop_canvas
 from xmm_jax.instrument.detector import column_response, mask, smear_out_of_time
-from xmm_jax.losses.ssim import window
-from xmm_jax.metrics import local
+from xmm_jax.losses.ssim import blur, window
 from xmm_jax.simulator.presets import find_preset
 
 UPSCALE = 2
@@ -75,7 +74,7 @@ def _fill(rate: jax.Array, seen: np.ndarray) -> jax.Array:
     """Give dead pixels the mean of live ones around them: their light reaches live pixels too."""
     half = len(FILL) // 2
     both = jnp.pad(jnp.stack([rate * seen, seen.astype(rate.dtype)]), ((0, 0), *2 * [(half, half)]))
-    total, weight = local.blur(both, FILL)
+    total, weight = blur(both, FILL)
     return jnp.where(seen, rate, total / jnp.maximum(weight, 1e-3))
 
 

@@ -6,9 +6,8 @@ windows of 17, 9, 5 and 3 pixels, noise of the visual system of variance 2.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from xmm_jax.losses.ssim import window
+from xmm_jax.losses.ssim import blur, window
 from xmm_jax.metrics import local
 
 TAPS = (17, 9, 5, 3)  # of the window of each scale, finest first; sigma is a fifth
@@ -46,7 +45,7 @@ def vifp(prediction: jax.Array, target: jax.Array, live: jax.Array | None = None
     for scale, taps in enumerate(TAPS):
         weights, half = window(taps, taps / 5), taps // 2
         if scale > 0:
-            images = local.blur(images, weights)[..., ::2, ::2]
+            images = blur(images, weights)[..., ::2, ::2]
             live = live[:, half:-half:2, half:-half:2]
         gain, power, noise = _channel(images, weights)
         inside = live[:, half:-half, half:-half]
@@ -55,13 +54,15 @@ def vifp(prediction: jax.Array, target: jax.Array, live: jax.Array | None = None
     return (seen + EPSILON) / (known + EPSILON)
 
 
-def _channel(images: jax.Array, weights: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _channel(
+    images: jax.Array, weights: tuple[float, ...]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Gain from target to prediction, power of the target, noise added, in each window.
 
     ``prediction = gain * target + noise`` in least squares; a negative gain counts as noise.
     """
     a, b = images
-    moments = local.blur(jnp.stack([a, b, a * a, b * b, a * b]), weights)
+    moments = blur(jnp.stack([a, b, a * a, b * b, a * b]), weights)
     mean_a, mean_b, square_a, square_b, product = moments
     power_a = jnp.maximum(square_a - mean_a**2, 0.0)
     power_b = jnp.maximum(square_b - mean_b**2, 0.0)

@@ -1,0 +1,40 @@
+"""One line and an exit code for what a person can mend, a traceback for a bug."""
+
+import errno
+import os
+
+import pytest
+
+from xmm_jax.errors import InputError, RunError, command
+
+
+def raising(error):
+    @command
+    def main(argv=None):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InputError("x.fits: no counts"), 2, "x.fits: no counts"),
+        (RunError("the loss is nan"), 1, "the loss is nan"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/a/b"), 1, "/a/b: No space left"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), 1, "quota"),
+    ],
+)
+def test_one_line(error, code, words, capsys):
+    with pytest.raises(SystemExit) as left:
+        raising(error)([])
+    assert left.value.code == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("xmm-jax test_errors: error: ")
+    assert words in line
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), PermissionError(errno.EACCES, "denied", "/a")])
+def test_anything_else_is_shown_as_it_is(error):
+    with pytest.raises(type(error)):
+        raising(error)([])

@@ -1,0 +1,174 @@
+"""What a training step takes, found by compiling it: ``python -m xmm_jax.train --compile_only``.
+
+Needs no data, draws no weights and writes no files: the step is compiled for shapes alone. On a CPU
+``--devices=8`` stands for eight devices, so that a batch can be planned before there is a machine.
+"""
+
+import functools
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from xmm_jax.config import TASKS, Config, parse_loss
+from xmm_jax.data.schema import FIELDS
+from xmm_jax.instrument.camera import PN
+from xmm_jax.losses import combine
+from xmm_jax.model import make_network
+from xmm_jax.optim import make_optimiser
+from xmm_jax.parallel import check_split, make_mesh, spread
+from xmm_jax.step import init_state, train_step
+
+
+class Cost(NamedTuple):
+    """What one call of a compiled program takes on each device.
+
+    Attributes
+    ----------
+    arguments, outputs, temporaries : int
+        Memory [byte]; outputs without what takes the place of donated arguments.
+    moved : float
+        Read and written, as XLA estimates [byte].
+    flops : float
+        As XLA counts them; of a loop one turn only, as for ``moved``.
+    seconds : float
+        Time to compile.
+    """
+
+    arguments: int
+    outputs: int
+    temporaries: int
+    moved: float
+    flops: float
+    seconds: float
+
+
+def cost(lowered: Any) -> tuple[Any, Cost]:
+    """Compile a lowered program and say what it takes.
+
+    Parameters
+    ----------
+    lowered : jax.stages.Lowered
+        From ``jax.jit(...).lower(...)``, ``spread(...).lower(...)``.
+
+    Returns
+    -------
+    jax.stages.Compiled
+        To call.
+    Cost
+        Memory and work.
+    """
+    start = time.perf_counter()
+    program = lowered.compile()
+    seconds = time.perf_counter() - start
+    memory, work = program.memory_analysis(), program.cost_analysis() or {}
+    return program, Cost(
+        memory.argument_size_in_bytes,
+        memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        memory.temp_size_in_bytes,
+        work.get("bytes accessed", 0.0),
+        work.get("flops", 0.0),
+        seconds,
+    )
+
+
+def compile_only(config: Config) -> str:
+    """Memory and work of one training step.
+
+    Call `xmm_jax.processes.start_processes` before, which makes virtual devices on a CPU.
+
+    Parameters
+    ----------
+    config : Config
+        All settings; ``devices``, ``batch_size``, ``crop`` and ``network`` matter.
+
+    Returns
+    -------
+    str
+        Lines to print.
+
+    Raises
+    ------
+    InputError
+        If there are fewer devices, or the batch cannot be split over them.
+    """
+    mesh = make_mesh(config.devices)
+    check_split(config.batch_size, mesh)
+    found, batch = cost(lower_step(config, mesh))[1], config.batch_size // mesh.size
+    # Of a loop XLA counts one turn.
+    flops = lower_step(config, mesh, unroll=True).cost_analysis()["flops"]
+    at_least = "at least " if found.flops < 0.9 * flops else ""
+    side = config.crop or PN.padded
+    total = found.arguments + found.outputs + found.temporaries
+    return (
+        f"{config.task} {config.network.size}: {config.batch_size} x {side} x {side} over "
+        f"{mesh.size} x {mesh.devices[0].device_kind}, {config.parallel}\n"
+        f"memory of a device: {_mib(total)} MiB = {_mib(found.arguments)} weights, optimiser and "
+        f"batch + {_mib(found.temporaries)} temporary + {_mib(found.outputs)} results\n"
+        f"work of a device in a step: {flops / 1e9:,.4g} GFLOP, {flops / batch / 1e9:,.4g} an "
+        f"example; reads and writes {at_least}{found.moved / 1e9:,.3g} GB\n"
+        f"compiled in {found.seconds:.1f} s"
+    )
+
+
+def lower_step(config: Config, mesh: Mesh, *, unroll: bool = False) -> Any:
+    """Training step of a run before it is compiled, from shapes alone.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the run.
+    mesh : Mesh
+        Devices.
+    unroll : bool
+        Without the loops over blocks of the network and parts of the batch: the same work, and XLA
+        counts it all.
+    """
+    network, scale = make_network(config.task, config.network)
+    if unroll and hasattr(network, "blocks"):
+        network = network.clone(unroll=max(network.blocks, 2))
+    optimiser = make_optimiser(config.optim, steps=config.steps)
+    loss = combine(parse_loss(config.loss), stretch=config.network.stretch)
+    step = functools.partial(
+        train_step,
+        network=network,
+        scale=scale,
+        loss=loss,
+        optimiser=optimiser,
+        accumulate=1 if unroll else config.accumulate,
+    )
+
+    def state() -> Any:
+        inputs = jnp.zeros((1, 8, 8, config.network.in_channels))
+        return init_state(network.init(jax.random.key(0), inputs)["params"], optimiser)
+
+    pmap, share = config.parallel == "pmap", config.batch_size // mesh.size
+    batch = batch_shapes(config, (mesh.size, share) if pmap else (config.batch_size,))
+    update: Any = spread(step, mesh, kind=config.parallel, donate=True)
+    return update.lower(jax.eval_shape(state), batch)
+
+
+def batch_shapes(config: Config, lead: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of a batch of a run.
+
+    Parameters
+    ----------
+    config : Config
+        Task and crop.
+    lead : tuple of int
+        Axes before y and x.
+    """
+    side = config.crop or PN.padded
+    sides = {"y": side, "s*y": side * TASKS[config.task].upscale}
+    shapes = {
+        name: jax.ShapeDtypeStruct((*lead, sides[f.shape[0]], sides[f.shape[0]], 1), f.dtype)
+        for name, f in FIELDS.items()
+        if f.shape and f.shape[0] in sides and not f.optional
+    }
+    return shapes | {"weight": jax.ShapeDtypeStruct(lead, jnp.float32)}
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:,.1f}"
