@@ -23,6 +23,7 @@ def raising(error):
         (RunError("the loss is nan"), 1, "the loss is nan"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/a/b"), 1, "/a/b: No space left"),
         (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), 1, "quota"),
+        (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
 def test_one_line(error, code, words, capsys):

@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol
 
 # No space left on the device, quota of the user used up, file larger than allowed.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+INTERRUPTED = 130  # what shells report for Ctrl-C: 128 + SIGINT
 
 
 class Main(Protocol):
@@ -36,7 +37,8 @@ class RunError(RuntimeError):
 def command(main: Main) -> Main:
     """Turn an `InputError` of an entry point into one line on stderr and exit code 2.
 
-    A `RunError` gives one line and exit code 1, and so does an `OSError` for want of space.
+    A `RunError` gives one line and exit code 1, and so does an `OSError` for want of space; Ctrl-C
+    gives one and exit code 130.
 
     Parameters
     ----------
@@ -61,6 +63,8 @@ def command(main: Main) -> Main:
             if error.errno not in FULL:
                 raise
             _leave(main, f"{error.filename or 'a file'}: {error.strerror}; make room, try again", 1)
+        except KeyboardInterrupt:
+            _leave(main, "interrupted", INTERRUPTED)
 
     return wrapped
 
