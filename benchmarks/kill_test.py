@@ -9,6 +9,7 @@ and figures must equal those of the run left alone to the last bit; exit code 1 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -42,7 +43,12 @@ def committed(run):
 
 
 def unfinished(run):
-    return sorted(path.name for path in (run / "checkpoints").glob("*-tmp"))
+    """Folders of saves under way or cut short, by inode: the next save takes the name again."""
+    found = {}
+    for path in (run / "checkpoints").glob("*-tmp"):
+        with contextlib.suppress(FileNotFoundError):  # just renamed: complete
+            found[path.stat().st_ino] = path.name
+    return found
 
 
 def wait_until(condition, process, seconds=300):
@@ -52,12 +58,12 @@ def wait_until(condition, process, seconds=300):
         time.sleep(0.001)
 
 
-def wait_for_the_moment(kind, run, process, rng):
-    """Return when the run shall be killed."""
+def wait_for_the_moment(kind, run, process, rng, old):
+    """Return when the run shall be killed; `old` are the saves that an earlier kill cut short."""
     if kind == "start":
         time.sleep(rng.uniform(0, 12))
     elif kind == "save":
-        wait_until(lambda: unfinished(run), process)
+        wait_until(lambda: unfinished(run).keys() - old, process)
         time.sleep(rng.uniform(0, 0.02))
     else:
         before = committed(run)
@@ -87,11 +93,12 @@ def kill_runs(folder, kills, seed, say):
     say(f"left alone: {STEPS} steps, a checkpoint every {EVERY}, weights {expected}")
     newest, done = None, 0
     while True:
+        old = unfinished(run).keys()
         with log.open("w") as output:
             process = start(records, run, output)
             kind = ("start", "save", "step")[done % 3] if done < kills else "none"
             if kind != "none":
-                wait_for_the_moment(kind, run, process, rng)
+                wait_for_the_moment(kind, run, process, rng, old)
                 process.kill()
             code = process.wait()
         went_on = said(log, "going on from step").split()
@@ -105,7 +112,8 @@ def kill_runs(folder, kills, seed, say):
         if code != -9:
             return f"exit code {code}: {log.read_text()}"
         done, newest = done + 1, max(committed(run), default=None)
-        where = f"inside the save of {', '.join(unfinished(run))}" if unfinished(run) else "outside"
+        cut = [name for inode, name in unfinished(run).items() if inode not in old]
+        where = f"inside the save of {', '.join(cut)}" if cut else "outside"
         rows = len(figures(run)) if (run / "metrics.jsonl").exists() else 0
         say(f"kill {done:2d} ({kind}): {where}; newest complete step {newest}, {rows} rows")
     found = said(log, "weights ").split()[-1]

@@ -77,6 +77,7 @@ def test_stopped_and_resumed_is_the_same_to_the_last_bit(run, records, tmp_path,
     assert "best step" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # test_parallel.py asks for the same of one step
 def test_shard_map_gives_the_same_weights(run, records, tmp_path):
     folder = tmp_path / "shards"
     flags = [*FLAGS, f"--data={records}", f"--run={folder}", "--parallel=shard_map", "--steps=4"]
@@ -97,8 +98,11 @@ def test_runs_are_not_mixed_up(run, records, tmp_path, capsys):
     other = tmp_path / "run"
     message = fails(train.main, [*FLAGS, f"--data={empty}", f"--run={other}"], capsys)
     assert str(empty) in message
-    message = fails(train.main, ["--task=dn", f"--data={records}", f"--run={other}"], capsys)
-    assert "another task" in message
+    flags = ["--task=dn", f"--data={records}", f"--run={other}"]
+    assert "another task" in fails(train.main, [*flags, "--batch_size=4"], capsys)
+    message = fails(train.main, [*flags, "--batch_size=6"], capsys)
+    assert "multiple of 4" in message
+    assert not other.exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run(records, tmp_path, capsys):
