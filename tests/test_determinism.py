@@ -6,16 +6,12 @@ fresh processes give the same bits, in e2e/test_crashes.py.
 """
 
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 import pytest
-from test_parallel import pairs
+from test_parallel import on_eight_devices, pairs
 
 from xmm_jax.config import NetworkConfig
 from xmm_jax.losses import combine
@@ -60,10 +56,4 @@ def test_any_number_of_devices_learns_the_same():
 
 @pytest.mark.slow
 def test_eight_devices_too():
-    test = test_any_number_of_devices_learns_the_same.__name__
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", f"{Path(__file__).name}::{test}"],
-        cwd=Path(__file__).parent,
-        env=os.environ | {"XMM_JAX_TEST_DEVICES": "8"},
-        check=True,
-    )
+    on_eight_devices(__file__, test_any_number_of_devices_learns_the_same)

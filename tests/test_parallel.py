@@ -112,15 +112,20 @@ def test_a_batch_that_cannot_be_split_is_refused(kind):
         place_batch({"weight": np.ones(6, np.float32)}, make_mesh(), kind=kind)
 
 
-@pytest.mark.slow
-def test_the_same_on_eight_devices():
-    test = test_both_ways_give_the_same_bits_and_the_gradient_of_one_device.__name__
+def on_eight_devices(file, test):
+    """Run a test once more in a session that has eight virtual devices."""
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", f"{Path(__file__).name}::{test}"],
-        cwd=Path(__file__).parent,
+        [sys.executable, "-m", "pytest", "-q", f"{Path(file).name}::{test.__name__}"],
+        cwd=Path(file).parent,
         env=os.environ | {"XMM_JAX_TEST_DEVICES": "8"},
         check=True,
     )
+
+
+@pytest.mark.slow
+def test_the_same_on_eight_devices():
+    test = test_both_ways_give_the_same_bits_and_the_gradient_of_one_device
+    on_eight_devices(__file__, test)
 
 
 def test_means_do_not_depend_on_how_examples_fall_on_devices(setting):

@@ -13,6 +13,11 @@ from xmm_jax.errors import InputError
 DETERMINISTIC = ("--xla_gpu_deterministic_ops=true", "--xla_gpu_autotune_level=0")
 
 
+def is_running() -> bool:
+    """Whether a device was started, after which neither flags nor processes can be changed."""
+    return xla_bridge.backends_are_initialized()
+
+
 def use_deterministic_kernels() -> None:
     """Make a GPU give the same bits every time; CPU and TPU do so anyway.
 
@@ -23,7 +28,7 @@ def use_deterministic_kernels() -> None:
     """
     flags = os.environ.get("XLA_FLAGS", "").split()
     missing = [flag for flag in DETERMINISTIC if flag not in flags]
-    if missing and xla_bridge.backends_are_initialized():
+    if missing and is_running():
         raise InputError(
             "--deterministic comes too late: JAX is running already; train in a fresh process, "
             f"or start this one with XLA_FLAGS='{' '.join(DETERMINISTIC)}'"

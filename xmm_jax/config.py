@@ -178,10 +178,10 @@ class Config:
     deterministic: bool = False
     """Ask for GPU kernels that give the same bits every time (slower); CPU and TPU always do."""
     devices: int = 0
-    """Devices to use, 0 = all; on a CPU that many virtual ones."""
+    """Devices of each process to use, 0 = all; on a CPU that many virtual ones."""
     coordinator: str = ""
     """host:port of the first process, with --processes and --process, where a job has several and
-    neither SLURM nor a TPU pod says so."""
+    neither SLURM nor a TPU pod says so; "auto" alone: JAX looks for the others."""
     processes: int = 0
     """Number of processes of the job."""
     process: int = -1

@@ -160,7 +160,7 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
     data : str
         From `find_data`.
     """
-    size = jax.process_count() * (config.devices or jax.local_device_count())
+    size = jax.process_count() * _local_devices(config)
     if data != STREAM:
         return eval_batches(
             data,
@@ -179,6 +179,11 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
     )
 
 
+def _local_devices(config: Config) -> int:
+    """How many devices of this process work."""
+    return config.devices or jax.local_device_count()
+
+
 def _stream(config: Config, augment: Augment, *, crop: int) -> Callable[..., dict[str, Any]]:
     frame = (PN.padded, PN.padded)
     move = functools.partial(transform_on_device, augment=augment, crop=crop)
@@ -187,7 +192,7 @@ def _stream(config: Config, augment: Augment, *, crop: int) -> Callable[..., dic
         config.simulated,
         seed=config.seed,
         finish=jax.vmap(move),
-        devices=config.devices or jax.local_device_count(),
+        devices=_local_devices(config),
     )
 
     def batch(index: np.ndarray, last: int | None = None) -> dict[str, Any]:

@@ -131,11 +131,7 @@ def place_batch(
     """
     local = mesh.local_mesh.size
     size = len(next(iter(batch.values())))
-    if size % local:
-        raise InputError(
-            f"a batch of {size} cannot be split over {local} devices; "
-            f"use a --batch_size that is a multiple of {mesh.size}"
-        )
+    check_split(size * mesh.size // local, mesh)
     if kind == "pmap":
         parts = {k: v.reshape(local, size // local, *v.shape[1:]) for k, v in batch.items()}
         # Now, not when the step is called: a batch can then travel while the step before runs.

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import jax
 import numpy as np
-from jax._src import xla_bridge  # nothing public says whether a backend exists
 
+from xmm_jax.backend import is_running
 from xmm_jax.config import Config
 from xmm_jax.errors import InputError, RunError
 
@@ -36,7 +36,7 @@ def start_processes(config: Config) -> None:
     InputError
         If the flags do not fit together.
     """
-    started = xla_bridge.backends_are_initialized()
+    started = is_running()
     if config.devices and not started:
         jax.config.update("jax_num_cpu_devices", config.devices)
     place = find_place(config, os.environ)

@@ -243,7 +243,8 @@ def open_run(run: Path, config: Config, data: str) -> dict[str, Any]:
             # In one stroke: a folder without settings would not be known as ours after a crash.
             with replacing(run.absolute(), overwrite=False, ours=CONFIG, resume="new") as partial:
                 (partial / CONFIG).write_bytes(settings)
-        replace_file(run / CONFIG, settings)
+        else:
+            replace_file(run / CONFIG, settings)
         keep_manifest(run, data)
     stream = data == STREAM
     mark = fingerprint(about(config)) if stream else provenance.file_digest(Path(data) / MANIFEST)

@@ -57,7 +57,7 @@ def ssim(
     InputError
         If the image is smaller than the window.
     """
-    _check_size(prediction, taps, "SSIM", scales=1)
+    check_size(prediction, taps, "SSIM")
     return _similarity(*_unpack(prediction, target, live), taps, mirror)
 
 
@@ -92,7 +92,7 @@ def ms_ssim(
     InputError
         If the image is too small for the coarsest scale.
     """
-    _check_size(prediction, taps, "MS-SSIM", scales=len(SCALE_WEIGHTS))
+    check_size(prediction, (taps - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1, "MS-SSIM")
     a, b, inside = _unpack(prediction, target, live)
     product = jnp.ones((), prediction.dtype)
     for weight in SCALE_WEIGHTS[:-1]:
@@ -210,8 +210,14 @@ def _power(base: jax.Array, exponent: float, *, floor: float = 1e-6) -> jax.Arra
     return jnp.where(base > floor, above, jax.nn.relu(base) * floor ** (exponent - 1))
 
 
-def _check_size(image: jax.Array, taps: int, name: str, *, scales: int) -> None:
-    least = (taps - 1) * 2 ** (scales - 1) + 1
+def check_size(image: jax.Array, least: int, name: str) -> None:
+    """Refuse images that are too small for a measure.
+
+    Raises
+    ------
+    InputError
+        If a side of ``[b, y, x, 1]`` is shorter than the least.
+    """
     height, width = image.shape[1:3]
     if min(height, width) < least:
         raise InputError(

@@ -7,8 +7,6 @@ measure's own down-sampling: if a live pixel is in its block); windows see zeros
 import jax
 import jax.numpy as jnp
 
-from xmm_jax.errors import InputError
-
 PREWITT = (1 / 3, 1 / 3, 1 / 3)
 SCHARR = (3 / 16, 10 / 16, 3 / 16)
 GREY_LEVELS = 255.0  # constants of the papers are for values from 0 to 255
@@ -107,18 +105,3 @@ def mean(image: jax.Array, weight: jax.Array) -> jax.Array:
     """Weighted mean of each image, ``[b]``; 0 where there is no weight."""
     total = jnp.sum(weight, axis=(1, 2))
     return jnp.sum(image * weight, axis=(1, 2)) / jnp.where(total > 0, total, 1.0)
-
-
-def check_size(image: jax.Array, least: int, name: str) -> None:
-    """Refuse images that are too small for a measure.
-
-    Raises
-    ------
-    InputError
-        If a side of ``[b, y, x, 1]`` is shorter than the least.
-    """
-    height, width = image.shape[1:3]
-    if min(height, width) < least:
-        raise InputError(
-            f"{name} needs an image of {least} pixels or more on each side, got {height} x {width}"
-        )

@@ -7,7 +7,7 @@ windows of 17, 9, 5 and 3 pixels, noise of the visual system of variance 2.
 import jax
 import jax.numpy as jnp
 
-from xmm_jax.losses.ssim import blur, window
+from xmm_jax.losses.ssim import blur, check_size, window
 from xmm_jax.metrics import local
 
 TAPS = (17, 9, 5, 3)  # of the window of each scale, finest first; sigma is a fifth
@@ -38,7 +38,7 @@ def vifp(prediction: jax.Array, target: jax.Array, live: jax.Array | None = None
     InputError
         If the image is smaller than that.
     """
-    local.check_size(prediction, LEAST_SIDE, "VIFp")
+    check_size(prediction, LEAST_SIDE, "VIFp")
     a, b, live = local.unpack(prediction, target, live)
     images = local.GREY_LEVELS * jnp.stack([a, b])
     seen = known = jnp.zeros(len(a))
