@@ -70,7 +70,9 @@ class Case:
         self.batch = fields(batch, crop, self.scale.upscale)
         b = self.batch
         self.inputs = to_inputs(self.scale, b["counts"], b["exposure"], b["valid"])
-        self.target = to_target(self.scale, b["target"], b["target_exposure"], b["target_valid"])
+        self.target = to_target(
+            self.scale, b["target"], b["target_exposure"], b["target_valid"], b["exposure"]
+        )
         self.loss = combine(parse_loss(options.loss), stretch=self.config.network.stretch)
 
     def start(self, mesh):

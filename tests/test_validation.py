@@ -41,7 +41,9 @@ def test_the_input_row_is_the_input_repeated_and_shared_out():
 
 def test_a_perfect_prediction_scores_perfectly():
     given = batch()
-    truth = to_target(SCALE, given["target"], given["target_exposure"], given["target_valid"])
+    truth = to_target(
+        SCALE, *(given[name] for name in ("target", "target_exposure", "target_valid", "exposure"))
+    )
     loss = combine({"l1": 1.0}, stretch="sqrt")
     result = figures(truth, given, scale=SCALE, loss=loss)
     np.testing.assert_allclose(result["prediction/PSNR"], 80.0, atol=0.1)

@@ -49,16 +49,20 @@ class NetworkConfig:
 
     network: Literal["rrdb"] = "rrdb"
     """Architecture."""
-    size: Literal["tiny", "small", "base", "large"] = "base"
-    """Filters/blocks: tiny 8/1, small 16/2, base 32/4 (the paper), large 64/8."""
+    size: Literal["tiny", "small", "medium", "base", "large"] = "base"
+    """Filters/blocks: tiny 8/1, small 16/2, medium 32/2, base 32/4 (the paper), large 64/8."""
     in_channels: Literal[1, 2] = 2
     """1: stretched rate only; 2: also the exposure in units of 100 ks."""
-    stretch: Literal["linear", "sqrt", "asinh", "log"] = "sqrt"
-    """Map from clipped rate to network units."""
+    stretch: Literal["linear", "sqrt", "asinh", "log", "counts"] = "sqrt"
+    """Map from clipped rate to network units; counts: square roots of counts, nothing clipped."""
     clip_rate: float = CLIP_RATE_4ARCSEC
     """Input rate at network value 1 [count/s per 4" pixel]; brighter pixels are clipped."""
     target_clip_rate: float = CLIP_RATE_2ARCSEC
     """The same for the target, per target pixel [count/s]."""
+    unshuffle: Literal[1, 2] = 1
+    """Input pixels per pixel of the trunk and side: 2 is four times less work."""
+    spread: bool = False
+    """Also learn how sure the network is of each pixel; needs --loss=...+spread."""
     bfloat16: bool = False
     """Compute the trunk in bfloat16 (accelerators); weights and loss stay float32."""
     remat: bool = False
@@ -163,6 +167,9 @@ class Config:
     """Side of the random crop of the input [4" pixel]; 0 = full padded frame of 416."""
     flips: bool = False
     """Random mirror images (the PSF turns with them)."""
+    thin: float = 0.0
+    """Keep a random share of the photons of every input, from this to all (0.05: one network for 5
+    to 100 ks, from records of 100 ks); 0 = keep all. Nested with a noisy target: not for those."""
     loss: str = "psnr+ms_ssim"
     """Sum of normalised losses, weights after a colon: psnr+ms_ssim, l1:2+ssim, poisson."""
     eval_every: int = 100
@@ -290,6 +297,13 @@ def check(config: Config) -> None:
         raise InputError(f"--optim.learning_rate must be positive: {config.optim.learning_rate}")
     if not 0 <= config.optim.average < 1:
         raise InputError(f"--optim.average is a decay in [0, 1), got {config.optim.average}")
+    if not 0 <= config.thin <= 1:
+        raise InputError(f"--thin={config.thin:g}: a share of the exposure, 0 to 1")
+    if config.network.spread != ("spread" in parse_loss(config.loss)):
+        raise InputError(
+            f"--loss={config.loss} with --network.spread={config.network.spread}: "
+            "spread is learned with its loss or not at all"
+        )
     side = (config.crop or 416) * TASKS[config.task].upscale
     if "ms_ssim" in parse_loss(config.loss) and side <= 192:
         raise InputError(

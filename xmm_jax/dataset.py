@@ -126,7 +126,7 @@ def training_batches(
     start_step : int
         Number of steps made before.
     """
-    augment = Augment(position="random", flips=config.flips)
+    augment = Augment(position="random", flips=config.flips, thin=config.thin)
     share: dict[str, Any] = {
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
@@ -166,12 +166,13 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
             data,
             "validation",
             batch_size=size,
+            augment=Augment(position="center", thin=config.thin),
             limit=config.eval_fields,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
     fields = config.eval_fields or STREAM_VALIDATION_FIELDS
-    draw = _stream(config, Augment(), crop=0)
+    draw = _stream(config, Augment(thin=config.thin), crop=0)
     steps = range(-(-fields // size))
     numbers = (example_numbers(step, size).reshape(jax.process_count(), -1) for step in steps)
     return (

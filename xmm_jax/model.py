@@ -24,7 +24,7 @@ from xmm_jax.data.folder import replacing
 from xmm_jax.errors import InputError
 from xmm_jax.log import read_metrics, validation_losses
 from xmm_jax.models import NETWORKS, apply, build, init
-from xmm_jax.models.stretch import Scale
+from xmm_jax.models.stretch import COUNTS, Scale
 from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.step import Batch, init_state, predict
 
@@ -92,6 +92,9 @@ def make_network(task: str, config: NetworkConfig) -> tuple[nn.Module, Scale]:
         in_channels=config.in_channels,
         remat=config.remat,
         dtype=jnp.bfloat16 if config.bfloat16 else None,
+        unshuffle=config.unshuffle,
+        end="positive" if config.stretch == COUNTS else "clamp",
+        outputs=2 if config.spread else 1,
     )
     scale = Scale(
         stretch=config.stretch,
@@ -183,7 +186,8 @@ def card(model: Model) -> str:
 
 
 def _network_settings(network: nn.Module) -> dict[str, Any]:
-    return {"name": "rrdb", "filters": network.filters, "blocks": network.blocks}  # type: ignore[attr-defined]
+    described = ("filters", "blocks", "unshuffle", "end", "outputs")
+    return {"name": "rrdb"} | {name: getattr(network, name) for name in described}
 
 
 def _settings(model: Model) -> dict[str, Any]:

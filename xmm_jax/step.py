@@ -77,7 +77,7 @@ def train_step(
         """Loss, its gradient, and weight, summed over examples."""
         inputs = to_inputs(scale, part["counts"], part["exposure"], part["valid"])
         valid = part["target_valid"]
-        target = to_target(scale, part["target"], part["target_exposure"], valid)
+        target = to_target(scale, part["target"], part["target_exposure"], valid, part["exposure"])
 
         def objective(params: Any) -> jax.Array:
             outputs = apply(network, params, inputs)
@@ -156,7 +156,7 @@ def predict(network: nn.Module, scale: Scale, params: Any, batch: Batch) -> jax.
         Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``, 0 where not valid.
     """
     inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
-    seen = to_rate(scale, apply(network, params, inputs))
+    seen = to_rate(scale, apply(network, params, inputs)[..., :1], batch["exposure"])
     # Dead pixels do not enter the loss, so what the network says there means nothing.
     live = jnp.repeat(jnp.repeat(batch["valid"], scale.upscale, axis=1), scale.upscale, axis=2)
     return jnp.where(live, seen, 0.0)

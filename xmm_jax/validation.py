@@ -40,11 +40,15 @@ def figures(outputs: jax.Array, batch: Batch, *, scale: Scale, loss: Loss) -> di
         ``loss`` in network units; ``input/PSNR`` ... ``prediction/MS_SSIM``.
     """
     valid = batch["target_valid"]
-    target = to_target(scale, batch["target"], batch["target_exposure"], valid)
+    exposure = batch["exposure"]
+    target = to_target(scale, batch["target"], batch["target_exposure"], valid, exposure)
     outputs = jnp.where(valid, outputs, 0.0)
     truth = rate(batch["target"], batch["target_exposure"], valid)
     seen = rate(batch["counts"], batch["exposure"], batch["valid"])
-    shown = {"input": upsample_input(seen, scale.upscale), "prediction": to_rate(scale, outputs)}
+    shown = {
+        "input": upsample_input(seen, scale.upscale),
+        "prediction": to_rate(scale, outputs[..., :1], exposure),
+    }
     return {"loss": loss(outputs, target)} | {
         f"{row}/{name}": value
         for row in ROWS

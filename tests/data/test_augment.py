@@ -4,6 +4,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 from xmm_jax.data.augment import (
     Augment,
@@ -116,14 +117,15 @@ def test_a_draw_depends_on_seed_and_index_alone():
 def test_draws_are_uniform():
     augment = Augment(flips=True, turns=True)
     many = decide_many(augment, seed=1, indices=np.arange(4000), frame=(12, 10), crop=6)
-    assert all(column.dtype == np.int32 and column.shape == (4000,) for column in many)
+    assert all(column.shape == (4000,) for column in many)
+    assert {column.dtype for column in many[:5]} == {np.dtype(np.int32)}
     expected_choices = (7, 5, 2, 2, 4)
-    for column, choices in zip(many, expected_choices, strict=True):
+    for column, choices in zip(many[:5], expected_choices, strict=True):
         seen = np.bincount(column, minlength=choices)
         assert len(seen) == choices
         # Pearson's chi-square: 99.99 % of uniform draws stay below 28 for up to 6 degrees.
         assert ((seen - 4000 / choices) ** 2 / (4000 / choices)).sum() < 28
-    assert np.abs(np.corrcoef(np.array(many, float)) - np.eye(5)).max() < 0.07
+    assert np.abs(np.corrcoef(np.array(many[:5], float)) - np.eye(5)).max() < 0.07
 
 
 def test_many_draws_are_the_single_ones():
@@ -175,3 +177,56 @@ def test_refuses(augment, frame, crop, message):
 def test_accepts():
     check_augment(Augment(turns=True), frame=(12, 10), crop=10)
     check_augment(Augment(position="boresight", turns=True), frame=(416, 416), crop=0)
+
+
+def test_thinned_inputs_are_shorter_observations():
+    """Kept photons are Poisson counts of the kept exposure (Kingman 1993, 5.1)."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(6.0, (300, 200, 1)).astype(np.int32)
+    images = {"counts": counts, "exposure": np.full(counts.shape, 1e5, np.float32)}
+    augment = Augment(thin=0.05)
+    for index in range(3):
+        moves = decide(augment, seed=1, index=index, frame=(300, 200))
+        kept = transform(images, moves)
+        assert (kept["counts"] <= counts).all()
+        assert kept["counts"].dtype == np.int32
+        np.testing.assert_allclose(kept["exposure"], 1e5 * moves.share, rtol=1e-6)
+        expected = 6.0 * moves.share
+        error = np.sqrt(expected / counts.size)
+        assert abs(kept["counts"].mean() - expected) < 4 * error
+        assert abs(kept["counts"].var() / expected - 1) < 0.05
+        again = transform(images, decide(augment, seed=1, index=index, frame=(300, 200)))
+        np.testing.assert_array_equal(again["counts"], kept["counts"])
+
+
+def test_shares_are_spread_over_the_logarithm_and_change_no_other_move():
+    plain, thinned = Augment(flips=True), Augment(flips=True, thin=0.05)
+    both = [
+        [decide(kind, seed=3, index=index, frame=(20, 30), crop=8) for index in range(400)]
+        for kind in (plain, thinned)
+    ]
+    assert [move[:5] for move in both[0]] == [move[:5] for move in both[1]]
+    assert {move.share for move in both[0]} == {1.0}
+    logarithms = np.log([move.share for move in both[1]]) / np.log(0.05)
+    assert scipy.stats.kstest(logarithms, "uniform").pvalue > 1e-3
+
+
+def test_thinning_on_the_device_follows_the_same_law():
+    counts = np.random.default_rng(0).poisson(6.0, (4, 60, 50, 1)).astype(np.int32)
+    images = {"counts": counts, "exposure": np.full(counts.shape, 1e5, np.float32)}
+    augment = Augment(thin=0.05)
+    moves = decide_many(augment, seed=1, indices=np.arange(4), frame=(60, 50))
+    move = jax.jit(jax.vmap(functools.partial(transform_on_device, augment=augment)))
+    kept = move(images, moves)
+    assert kept["counts"].dtype == counts.dtype
+    assert (kept["counts"] <= counts).all()
+    share = moves.share[:, None, None, None]
+    np.testing.assert_allclose(kept["exposure"], np.broadcast_to(1e5 * share, counts.shape))
+    expected = 6.0 * moves.share
+    means = kept["counts"].mean(axis=(1, 2, 3))
+    np.testing.assert_array_less(abs(means - expected), 4 * np.sqrt(expected / counts[0].size))
+
+
+def test_a_share_beyond_one_is_refused():
+    with pytest.raises(InputError, match="thin is a share"):
+        check_augment(Augment(thin=1.5), frame=(10, 10), crop=0)

@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xmm_jax.losses import combine
 from xmm_jax.models import build, init
-from xmm_jax.models.rrdb import RRDB, clamp, pixel_shuffle
+from xmm_jax.models.rrdb import RRDB, clamp, pixel_shuffle, squareplus
 
 # Filters and blocks: parameters of SR with 1 and 2 input channels, DN with 1 and 2, counted on the
 # published PyTorch classes.
@@ -235,3 +235,39 @@ def test_gradient_reaches_every_layer_when_all_outputs_are_clipped():
         params
     )
     assert all(np.any(leaf) for leaf in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("upscale", [1, 2])
+@pytest.mark.parametrize("side", [(8, 8), (7, 10), (9, 5)])
+def test_a_coarse_trunk_takes_any_size(upscale, side):
+    network = RRDB(4, 1, upscale, unshuffle=2, end="positive", outputs=2)
+    params = _random_params(network)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *side, 2)), jnp.float32)
+    y = network.apply({"params": params}, x)
+    assert y.shape == (2, upscale * side[0], upscale * side[1], 2)
+    assert (y[..., 0] > 0).all()
+    # Rows of zeros that are there already change nothing where they would be added.
+    even = jnp.pad(x, ((0, 0), (0, side[0] % 2), (0, side[1] % 2), (0, 0)))
+    whole = network.apply({"params": params}, even)
+    np.testing.assert_array_equal(y, whole[:, : y.shape[1], : y.shape[2]])
+
+
+def test_a_coarse_trunk_keeps_pixels_in_their_place():
+    """A bright pixel changes its own surroundings, on whichever of the four sub-pixels it falls."""
+    network = RRDB(4, 1, 2, unshuffle=2, end="positive")
+    params = _random_params(network)
+    dark = network.apply({"params": params}, jnp.zeros((1, 80, 80, 2)))[0, :, :, 0]
+    for place in ((40, 40), (41, 40), (40, 41), (41, 41)):
+        x = jnp.zeros((1, 80, 80, 2)).at[0, *place, 0].set(1.0)
+        change = np.abs(network.apply({"params": params}, x)[0, :, :, 0] - dark)
+        rows, columns = np.indices(change.shape)
+        centre = [(change * axis).sum() / change.sum() for axis in (rows, columns)]
+        np.testing.assert_allclose(centre, [2 * place[0] + 0.5, 2 * place[1] + 0.5], atol=4)
+
+
+def test_the_smooth_end_is_positive_and_becomes_the_identity():
+    x = jnp.asarray([-100.0, -1.0, 0.0, 1.0, 100.0])
+    y = squareplus(x)
+    np.testing.assert_allclose(y - squareplus(-x), x, rtol=1e-3)
+    assert (y > 0).all()
+    assert y[2] == pytest.approx(0.05)

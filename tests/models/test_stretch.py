@@ -60,7 +60,9 @@ def test_clip_is_200_times_the_background():
     counts = jnp.asarray([44.0, 44.672, 46.0]).reshape(shape)
     inputs = to_inputs(SR, counts, jnp.full(shape, 20_000.0), jnp.ones(shape, bool))[0, 0, :, 0]
     np.testing.assert_allclose(inputs, [np.sqrt(44 / 44.672), 1, 1], rtol=1e-6)
-    target = to_target(SR, counts * 1.25, jnp.full(shape, 1e5), jnp.ones(shape, bool))
+    target = to_target(
+        SR, counts * 1.25, jnp.full(shape, 1e5), jnp.ones(shape, bool), jnp.full(shape, 2e4)
+    )
     np.testing.assert_allclose(target[0, 0, :, 0], inputs, rtol=1e-6)
 
 
@@ -102,12 +104,14 @@ def test_target_and_rate_undo_each_other(name):
     scale = Scale(name, 0.0022336, 0.0005584, in_channels=2, upscale=2)
     counts = np.random.default_rng(1).poisson(5, (1, 6, 4, 1))
     exposure = np.full(counts.shape, 1e5, np.float32)
-    target = to_target(scale, counts, exposure, np.ones(counts.shape, bool))
-    np.testing.assert_allclose(to_rate(scale, target), counts / 1e5, atol=1e-6 * 0.0005584)
+    target = to_target(scale, counts, exposure, np.ones(counts.shape, bool), exposure)
+    np.testing.assert_allclose(
+        to_rate(scale, target, exposure), counts / 1e5, atol=1e-6 * 0.0005584
+    )
 
 
 def test_rate_ends_at_the_clip_rate():
-    outputs = to_rate(SR, jnp.asarray([0.0, 1.0, 1.5]))
+    outputs = to_rate(SR, jnp.asarray([0.0, 1.0, 1.5]), jnp.ones(1))
     np.testing.assert_allclose(outputs, [0, 0.0005584, 0.0005584], rtol=1e-6)
 
 
@@ -124,3 +128,43 @@ def test_rate_ends_at_the_clip_rate():
 def test_impossible_units_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         Scale(**(vars(SR) | change))
+
+
+ROOTS = Scale("counts", 0.0022336, 0.0005584, in_channels=2, upscale=2)
+
+
+def test_roots_of_counts_have_the_same_noise_at_any_brightness_and_exposure():
+    """Standard deviation near 1/2 beyond a few counts (Anscombe 1948)."""
+    rng = np.random.default_rng(3)
+    expected = np.array([4.0, 20.0, 300.0]).reshape(1, 1, 3, 1)
+    counts = rng.poisson(expected, (20_000, 1, 3, 1))
+    seconds = np.full(counts.shape, 5e3, np.float32)
+    image = to_inputs(ROOTS, counts, seconds, np.ones(counts.shape, bool))[..., 0]
+    np.testing.assert_allclose(image.std(axis=(0, 1)), 0.5, rtol=0.03)
+
+
+def test_roots_of_counts_say_the_exposure_and_leave_dead_pixels_empty():
+    exposure = jnp.asarray([0.0, np.nan, 5e3, 1e5]).reshape(1, 1, 4, 1)
+    valid = jnp.asarray([True, False, True, True]).reshape(exposure.shape)
+    inputs = to_inputs(ROOTS, jnp.full(exposure.shape, 2), exposure, valid)
+    root = np.sqrt(2.375) - np.sqrt(0.375)
+    np.testing.assert_allclose(inputs[0, 0, :, 0], [0, 0, root, root], rtol=1e-6)
+    np.testing.assert_allclose(inputs[0, 0, :, 1], [0, 0, 0.25, np.log2(21) / 4], rtol=1e-6)
+
+
+def test_roots_of_counts_are_those_the_input_should_have():
+    """A rate of 1e-3 count/s per fine pixel is 4e-3 per input pixel: 20 counts in 5 ks."""
+    exposure = jnp.asarray([5e3, 2e4]).reshape(1, 1, 2, 1)
+    target = jnp.full((1, 2, 4, 1), 100.0)  # in 100 ks
+    live = jnp.ones(target.shape, bool)
+    roots = to_target(ROOTS, target, 1e3 * target, live, exposure)
+    np.testing.assert_allclose(roots[0, 0, :, 0] ** 2, [20, 20, 80, 80], rtol=1e-5)
+    np.testing.assert_allclose(to_rate(ROOTS, roots, exposure), 1e-3, rtol=1e-5)
+
+
+def test_nothing_bright_is_clipped_and_nothing_dead_has_a_rate():
+    exposure = jnp.asarray([1e4, 0.0]).reshape(1, 1, 2, 1)
+    rate_of = to_rate(ROOTS, jnp.full((1, 2, 4, 1), 1e3), exposure)
+    np.testing.assert_allclose(rate_of[0, 0, :, 0], [25, 25, 0, 0], rtol=1e-6)
+    assert not ROOTS.clips
+    assert SR.clips

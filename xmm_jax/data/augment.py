@@ -1,4 +1,4 @@
-"""Cutting, turning and mirroring a pair, both grids together.
+"""Cutting, turning, mirroring and thinning a pair, both grids together.
 
 What is done to an example is drawn by `decide` from (seed, number of the example) alone; it is
 carried out by `transform` on numpy arrays, or by `transform_on_device` on traced ones. A position
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xmm_jax.data.thinning import thin
 from xmm_jax.errors import InputError
 from xmm_jax.instrument.camera import PN
 
@@ -31,15 +32,19 @@ class Augment:
         Mirror along y and along x, each with probability 1/2.
     turns : bool
         Turn by 0, 90, 180 or 270 degrees, equally likely; needs square images.
+    thin : float
+        Keep a random share of the photons and of the exposure of the input, from this to all, its
+        logarithm uniform; 0: keep all.
     """
 
     position: Literal["random", "center", "boresight"] = "random"
     flips: bool = False
     turns: bool = False
+    thin: float = 0.0
 
 
 class Moves(NamedTuple):
-    """What is done to one example: first cut, then turn, then mirror.
+    """What is done to one example: first cut, then turn, then mirror, then thin.
 
     Attributes
     ----------
@@ -49,6 +54,10 @@ class Moves(NamedTuple):
         Reverse that axis.
     turns : int
         Quarter turns from y towards x, as ``numpy.rot90``.
+    share : float
+        Share of the photons to keep.
+    photons : int
+        Seed that decides which.
     """
 
     y: Any
@@ -56,6 +65,8 @@ class Moves(NamedTuple):
     mirror_y: Any
     mirror_x: Any
     turns: Any
+    share: Any = 1.0
+    photons: Any = 0
 
 
 def check_augment(augment: Augment, *, frame: tuple[int, int], crop: int) -> None:
@@ -79,6 +90,8 @@ def check_augment(augment: Augment, *, frame: tuple[int, int], crop: int) -> Non
         raise InputError(f"a crop of {crop} pixels does not fit the frame (y, x) = {frame}")
     if augment.turns and not crop and frame[0] != frame[1]:
         raise InputError(f"turning needs square images, not (y, x) = {frame}; set a crop")
+    if not 0 <= augment.thin <= 1:
+        raise InputError(f"thin is a share of the exposure, 0 to 1, got {augment.thin:g}")
     _centre(augment, frame)
 
 
@@ -104,7 +117,7 @@ def decide(
     """
     # Raw words of a counter-based generator: unlike the methods of numpy.random.Generator, these
     # are promised to stay the same in every numpy version.
-    words = np.random.Philox(key=np.array([seed, index], np.uint64)).random_raw(5).tolist()
+    words = np.random.Philox(key=np.array([seed, index], np.uint64)).random_raw(7).tolist()
     height, width = (crop, crop) if crop else frame
     room = frame[0] - height, frame[1] - width
     if augment.position == "random":
@@ -118,6 +131,8 @@ def decide(
         mirror_y=augment.flips and words[2] % 2 == 1,
         mirror_x=augment.flips and words[3] % 2 == 1,
         turns=words[4] % 4 if augment.turns else 0,
+        share=augment.thin ** (words[5] / 2**64) if augment.thin else 1.0,
+        photons=words[6] % 2**31 if augment.thin else 0,
     )
 
 
@@ -136,13 +151,15 @@ def decide_many(
     Returns
     -------
     Moves
-        Of int32 arrays [b], for `transform_on_device` under ``jax.vmap``.
+        Of arrays [b], for `transform_on_device` under ``jax.vmap``; int32, ``share`` float32.
     """
     drawn = [
         decide(augment, seed=seed, index=index, frame=frame, crop=crop)
         for index in indices.tolist()
     ]
-    return Moves(*np.array(drawn, np.int32).reshape(-1, len(Moves._fields)).T)
+    columns = Moves(*np.array(drawn, float).reshape(-1, len(Moves._fields)).T)
+    whole = Moves(*(column.astype(np.int32) for column in columns))
+    return whole._replace(share=columns.share.astype(np.float32))
 
 
 def transform(images: Mapping[str, np.ndarray], moves: Moves, *, crop: int = 0) -> dict:
@@ -171,6 +188,10 @@ def transform(images: Mapping[str, np.ndarray], moves: Moves, *, crop: int = 0) 
         image = np.rot90(image[y : y + height, x : x + width], moves.turns)
         image = image[::-1] if moves.mirror_y else image
         result[name] = image[:, ::-1] if moves.mirror_x else image
+    if moves.share < 1:
+        draw = np.random.Generator(np.random.Philox(key=moves.photons))
+        result["counts"] = thin(draw, result["counts"], moves.share)
+        result["exposure"] = result["exposure"] * np.float32(moves.share)
     return result
 
 
@@ -209,6 +230,11 @@ def transform_on_device(
             image = jnp.where(moves.mirror_y, image[::-1], image)
             image = jnp.where(moves.mirror_x, image[:, ::-1], image)
         result[name] = image
+    if augment.thin:
+        counts, key = result["counts"], jax.random.key(moves.photons)
+        kept = jax.random.binomial(key, counts.astype(jnp.float32), moves.share)
+        result["counts"] = kept.astype(counts.dtype)
+        result["exposure"] = result["exposure"] * moves.share
     return result
 
 

@@ -9,6 +9,7 @@ the same batches, with `example_numbers` and the functions of `xmm_jax.data.augm
 """
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -27,8 +28,9 @@ Batch = dict[str, np.ndarray]
 AS_IS = Augment()
 CENTRED = Augment(position="center")
 FED = tuple(name for name in IMAGES if name != "background")  # which no step looks at
-# A split that takes no more memory is decoded once: a small network is quicker than zlib.
-KEPT_BYTES = 2**30
+# A split that takes no more memory, a quarter of what there is, is decoded once: a small network is
+# quicker than zlib.
+KEPT_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 def batches(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from xmm_jax.errors import InputError
 from xmm_jax.losses.normalization import TABLE, Affine
-from xmm_jax.losses.pixel import l1, l2, poisson, psnr
+from xmm_jax.losses.pixel import deviance, l1, l2, poisson, psnr, spread
 from xmm_jax.losses.ssim import ms_ssim, ssim
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -21,7 +21,11 @@ LOSSES: dict[str, Loss] = {
     "psnr": psnr,
     "ssim": ssim,
     "ms_ssim": ms_ssim,
+    "deviance": deviance,
+    "spread": spread,
 }
+# The others look at the image alone where the network also says how sure it is.
+BOTH_OUTPUTS = ("spread",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +45,11 @@ class Combined:
 
     def __call__(self, prediction: jax.Array, target: jax.Array) -> jax.Array:
         """Loss of each image, ``[b]``."""
-        terms = (slope * LOSSES[name](prediction, target) for name, slope in self.slopes.items())
-        return sum(terms, start=jnp.full(prediction.shape[0], self.offset))
+        total = jnp.full(prediction.shape[0], self.offset)
+        for name, slope in self.slopes.items():
+            seen = prediction if name in BOTH_OUTPUTS else prediction[..., :1]
+            total += slope * LOSSES[name](seen, target)
+        return total
 
 
 def combine(

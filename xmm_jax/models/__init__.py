@@ -22,6 +22,7 @@ def build(
     in_channels: int = 2,
     remat: bool = False,
     dtype: Any = None,
+    **own: Any,
 ) -> nn.Module:
     """Network of a named size.
 
@@ -39,6 +40,8 @@ def build(
         Recompute activations in the backward pass.
     dtype : dtype, optional
         Precision of all layers but the last.
+    **own
+        What only this network has: ``unshuffle``, ``end``, ``outputs``.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def build(
             f"sizes {', '.join(SIZES)}"
         )
     filters, blocks = SIZES[size]
-    return NETWORKS[name](filters, blocks, upscale, in_channels, remat, dtype)
+    return NETWORKS[name](filters, blocks, upscale, in_channels, remat, dtype, **own)
 
 
 def init(key: jax.Array, network: nn.Module, in_channels: int) -> Any:

@@ -3,9 +3,13 @@
 3x3 convolutions throughout. `RRDB` with ``upscale=2`` ends in a pixel shuffle (XMM-SuperRes), with
 ``upscale=1`` in a residual on the image channel of the input (XMM-DeNoise). What the paper leaves
 open (slopes, order of concatenation, clamp, first weights) is as in the published code.
+
+Three things are ours: a trunk on coarser pixels, as in Real-ESRGAN (Wang et al. 2021), a smooth
+positive end in place of the clamp, and a second output.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import dm_pix
@@ -13,13 +17,17 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-SIZES = {"tiny": (8, 1), "small": (16, 2), "base": (32, 4), "large": (64, 8)}
+SIZES = {"tiny": (8, 1), "small": (16, 2), "medium": (32, 2), "base": (32, 4), "large": (64, 8)}
 """Filters and blocks; base is the published network."""
 
 RESIDUAL = 0.2
 SLOPE = 0.2
 # PyTorch's default, which the published code left in place behind the upsampling convolution.
 UPSAMPLING_SLOPE = 0.01
+# In square roots of counts: an empty pixel may go down to 0.0025 counts without effort.
+ROUNDING = 0.05
+# What a new network says of every pixel: learning this first would disturb the image.
+LOG_WIDTH = -2.5
 
 
 @jax.custom_jvp
@@ -35,6 +43,17 @@ def clamp(x: jax.Array) -> jax.Array:
 @clamp.defjvp
 def _clamp_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     return clamp(*primals), tangents[0]
+
+
+def squareplus(x: jax.Array) -> jax.Array:
+    """Smooth positive part, ``(x + sqrt(x**2 + 4 b**2)) / 2`` with b = 0.05: b at 0, x far above.
+
+    Barron 2021, arXiv:2112.11687.
+    """
+    return (x + jnp.sqrt(jnp.square(x) + 4 * ROUNDING**2)) / 2
+
+
+ENDS: dict[str, Callable[[jax.Array], jax.Array]] = {"clamp": clamp, "positive": squareplus}
 
 
 def _uniform(low: float, high: float) -> Any:
@@ -100,7 +119,7 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
 
 
 class RRDB(nn.Module):
-    """The network: ``[b, y, x, in_channels]`` -> ``[b, s*y, s*x, 1]``, network units in [0, 1].
+    """The network: ``[b, y, x, in_channels]`` -> ``[b, s*y, s*x, outputs]``, network units.
 
     Attributes
     ----------
@@ -119,6 +138,12 @@ class RRDB(nn.Module):
     unroll : int, optional
         Blocks per turn of the scan; by default all on a CPU, where XLA runs convolutions in a loop
         20 to 30 times slower, and one elsewhere. The weights are the same.
+    unshuffle : int
+        Side of the squares of input pixels that become channels of one pixel of the trunk, 1 or 2.
+    end : str
+        Key of `ENDS`, what keeps the image in its range: ``clamp`` to [0, 1] or ``positive``.
+    outputs : int
+        1: the image. 2: also the logarithm of its standard deviation, free.
     """
 
     filters: int
@@ -128,6 +153,9 @@ class RRDB(nn.Module):
     remat: bool = False
     dtype: Any = None
     unroll: int | None = None
+    unshuffle: int = 1
+    end: str = "clamp"
+    outputs: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -137,17 +165,29 @@ class RRDB(nn.Module):
                 f"upscale must be 1 or 2, got {self.upscale}; the last axis of the input must hold "
                 f"{self.in_channels} channels, got {x.shape}"
             )
-        n = self.filters
-        first = conv(n, self.in_channels, name="conv_first", dtype=self.dtype)(x)
+        n, step = self.filters, self.unshuffle
+        height, width = x.shape[1:3]
+        given = x
+        if step > 1:
+            x = jnp.pad(x, ((0, 0), (0, -height % step), (0, -width % step), (0, 0)))
+            x = jnp.asarray(dm_pix.space_to_depth(x, step))
+        first = conv(n, x.shape[-1], name="conv_first", dtype=self.dtype)(x)
         trunk = conv(n, n, name="trunk_conv", dtype=self.dtype)(self._blocks(first))
-        y = first + trunk
-        if self.upscale == 1:
-            y = conv(1, n, name="conv_last", last=True)(y.astype(jnp.float32))
-            return clamp(y + x[..., :1])
-        y = conv(4 * n, n, name="upsampling", dtype=self.dtype)(y)
-        y = pixel_shuffle(nn.leaky_relu(y, UPSAMPLING_SLOPE), 2)
-        y = nn.leaky_relu(conv(n, n, name="HRconv", dtype=self.dtype)(y), SLOPE)
-        return clamp(conv(1, n, name="conv_last", last=True)(y.astype(jnp.float32)))
+        y = self._finer(first + trunk, self.upscale * step)
+        y = conv(self.outputs, n, name="conv_last", last=True)(y.astype(jnp.float32))
+        y = y[:, : self.upscale * height, : self.upscale * width]
+        image = y[..., :1] + given[..., :1] if self.upscale == 1 else y[..., :1]
+        return jnp.concatenate([ENDS[self.end](image), y[..., 1:] + LOG_WIDTH], axis=-1)
+
+    def _finer(self, y: jax.Array, factor: int) -> jax.Array:
+        """Features on pixels that are 1, 2 or 4 times finer."""
+        if factor == 1:
+            return y
+        n = self.filters
+        for name in ("upsampling", "upsampling2")[: factor // 2]:
+            y = conv(4 * n, n, name=name, dtype=self.dtype)(y)
+            y = pixel_shuffle(nn.leaky_relu(y, UPSAMPLING_SLOPE), 2)
+        return nn.leaky_relu(conv(n, n, name="HRconv", dtype=self.dtype)(y), SLOPE)
 
     def _blocks(self, x: jax.Array) -> jax.Array:
         unroll = self.unroll

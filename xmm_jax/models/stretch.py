@@ -1,7 +1,9 @@
 """Network units: the only place that turns counts and exposure into what a network sees.
 
 A rate is clipped to [0, clip rate], divided by the clip rate and stretched; backwards the other way
-(Sweere et al. 2022 and its published code).
+(Sweere et al. 2022 and its published code). The stretch ``counts`` is another kind of unit, without
+a clip: square roots of counts, as many as the *input* has or should have in each of its pixels.
+Noise then has the same size everywhere and at every exposure (Anscombe 1948, Biometrika 35, 246).
 """
 
 import dataclasses
@@ -34,6 +36,12 @@ STRETCHES: dict[str, tuple[Map, Map]] = {
 }
 """Stretch and its inverse by name, between [0, 1] and [0, 1]."""
 
+COUNTS = "counts"
+ANSCOMBE_SHIFT = 3 / 8
+# The exposure channel of ``counts`` is log2(1 + exposure / 5 ks) / 4: 0 where dead, 0.25 at 5 ks,
+# 0.58 at 20 ks, 1.1 at 100 ks.
+EXPOSURE_KNEE_S, EXPOSURE_DOUBLINGS = 5_000.0, 4.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
@@ -42,11 +50,11 @@ class Scale:
     Attributes
     ----------
     stretch : str
-        Key of `STRETCHES`.
+        Key of `STRETCHES`, or ``counts``.
     clip_rate, target_clip_rate : float
         Rates at network value 1 [count/s/pixel], per input pixel and per target pixel. The paper
         takes 200 times the background at the boresight per 4" pixel, 0.0022336, and a quarter of
-        it per 2" pixel, 0.0005584.
+        it per 2" pixel, 0.0005584. With ``counts`` only figures are quoted at them.
     in_channels : int
         1: stretched rate; 2: also exposure.
     upscale : int
@@ -64,8 +72,14 @@ class Scale:
     in_channels: int
     upscale: int
 
+    @property
+    def clips(self) -> bool:
+        """Whether bright pixels saturate."""
+        return self.stretch != COUNTS
+
     def __post_init__(self) -> None:
-        maps(self.stretch)
+        if self.clips:
+            maps(self.stretch)
         if not (self.clip_rate > 0 and self.target_clip_rate > 0):
             raise InputError(
                 f"clip rates must be positive, got {self.clip_rate} and {self.target_clip_rate}"
@@ -95,8 +109,11 @@ def to_inputs(scale: Scale, counts: jax.Array, exposure: jax.Array, valid: jax.A
     -------
     array
         ``[b, y, x, c]`` float32: the stretched rate in [0, 1] and, with two channels, the exposure
-        in units of 100 ks. Both are 0 where the pixel is dead.
+        in units of 100 ks; with ``counts`` ``sqrt(counts + 3/8) - sqrt(3/8)`` and the logarithm of
+        the exposure. Both are 0 where the pixel is dead.
     """
+    if not scale.clips:
+        return _root_inputs(scale, counts, exposure, valid)
     image = normalise(rate(counts, exposure, valid), scale.clip_rate, scale.stretch)
     if scale.in_channels == 1:
         return image
@@ -105,7 +122,11 @@ def to_inputs(scale: Scale, counts: jax.Array, exposure: jax.Array, valid: jax.A
 
 
 def to_target(
-    scale: Scale, target: jax.Array, target_exposure: jax.Array, target_valid: jax.Array
+    scale: Scale,
+    target: jax.Array,
+    target_exposure: jax.Array,
+    target_valid: jax.Array,
+    exposure: jax.Array,
 ) -> jax.Array:
     """What the network should say: the stretched target rate.
 
@@ -119,17 +140,21 @@ def to_target(
         Live time [s], same shape.
     target_valid : array of bool
         True = use, same shape.
+    exposure : array
+        Live time of the input [s], ``[b, y, x, 1]``.
 
     Returns
     -------
     array
-        ``[b, s*y, s*x, 1]`` float32 in [0, 1], 0 where the pixel is dead.
+        ``[b, s*y, s*x, 1]`` float32, in [0, 1] or square roots of counts; 0 where dead.
     """
     seen = rate(target, target_exposure, target_valid)
+    if not scale.clips:
+        return jnp.sqrt(seen * _seconds(scale, exposure))
     return normalise(seen, scale.target_clip_rate, scale.stretch)
 
 
-def to_rate(scale: Scale, outputs: jax.Array) -> jax.Array:
+def to_rate(scale: Scale, outputs: jax.Array, exposure: jax.Array) -> jax.Array:
     """Rate that the outputs of a network mean.
 
     Parameters
@@ -138,14 +163,39 @@ def to_rate(scale: Scale, outputs: jax.Array) -> jax.Array:
         Units.
     outputs : array
         Network units, ``[b, s*y, s*x, 1]``.
+    exposure : array
+        Live time of the input [s], ``[b, y, x, 1]``.
 
     Returns
     -------
     array
-        Rate [count/s/pixel of the target grid], between 0 and the target clip rate.
+        Rate [count/s/pixel of the target grid]; with ``counts`` 0 where the input is dead, else
+        between 0 and the target clip rate.
     """
+    if not scale.clips:
+        seconds = _seconds(scale, exposure)
+        return jnp.where(seconds > 0, jnp.square(outputs) / jnp.maximum(seconds, 1.0), 0.0)
     _, inverse = maps(scale.stretch)
     return scale.target_clip_rate * jnp.clip(inverse(outputs), 0.0, 1.0)
+
+
+def _root_inputs(
+    scale: Scale, counts: jax.Array, exposure: jax.Array, valid: jax.Array
+) -> jax.Array:
+    live = valid & (exposure > 0)
+    shifted = jnp.where(live, counts, 0).astype(jnp.float32) + ANSCOMBE_SHIFT
+    image = jnp.sqrt(shifted) - math.sqrt(ANSCOMBE_SHIFT)
+    if scale.in_channels == 1:
+        return image
+    knees = jnp.where(live, exposure, 0.0).astype(jnp.float32) / EXPOSURE_KNEE_S
+    return jnp.concatenate([image, jnp.log2(1 + knees) / EXPOSURE_DOUBLINGS], axis=-1)
+
+
+def _seconds(scale: Scale, exposure: jax.Array) -> jax.Array:
+    """Exposure times target pixels per input pixel, on the target grid [s]."""
+    s = scale.upscale
+    seconds = jnp.where(exposure > 0, exposure, 0.0).astype(jnp.float32)
+    return s**2 * jnp.repeat(jnp.repeat(seconds, s, axis=-3), s, axis=-2)
 
 
 def rate(counts: jax.Array, exposure: jax.Array, valid: jax.Array) -> jax.Array:
@@ -201,5 +251,6 @@ def maps(stretch: str) -> tuple[Map, Map]:
         If there is none of that name.
     """
     if stretch not in STRETCHES:
-        raise InputError(f"stretch {stretch!r} is unknown; choose one of {', '.join(STRETCHES)}")
+        known = ", ".join([*STRETCHES, COUNTS])
+        raise InputError(f"stretch {stretch!r} is unknown; choose one of {known}")
     return STRETCHES[stretch]
