@@ -33,7 +33,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import xmm_jax
 from xmm_jax.compile_only import cost, lower_step
-from xmm_jax.config import PRESETS, Config, parse_loss
+from xmm_jax.config import Config, parse_loss
 from xmm_jax.dataset import training_batches
 from xmm_jax.feed import feed
 from xmm_jax.losses import combine
@@ -42,6 +42,7 @@ from xmm_jax.models import apply, init
 from xmm_jax.models.stretch import to_inputs, to_target
 from xmm_jax.optim import make_optimiser
 from xmm_jax.parallel import AXIS, make_mesh, place_batch, place_state, spread
+from xmm_jax.presets import PRESETS
 from xmm_jax.processes import start_processes
 from xmm_jax.step import init_state, train_step
 

@@ -10,9 +10,10 @@ import jax
 import pytest
 
 from xmm_jax.compile_only import compile_only, cost, lower_step
-from xmm_jax.config import PRESETS, NetworkConfig
+from xmm_jax.config import NetworkConfig
 from xmm_jax.errors import InputError
 from xmm_jax.parallel import make_mesh
+from xmm_jax.presets import PRESETS
 
 CONFIG = dataclasses.replace(
     PRESETS["sr"]["tiny"],
@@ -64,7 +65,7 @@ def test_devices_that_are_not_there(tmp_path):
     """Eight virtual devices in a fresh process; nothing is written."""
     program = (
         "from xmm_jax.compile_only import compile_only\n"
-        "from xmm_jax.config import parse\n"
+        "from xmm_jax.presets import parse\n"
         "from xmm_jax.processes import start_processes\n"
         "import sys\n"
         "config = parse(sys.argv[1:])\n"

@@ -5,16 +5,15 @@ import dataclasses
 import pytest
 
 from xmm_jax.config import (
-    PRESETS,
     Config,
     check,
     differences,
     from_json,
-    parse,
     parse_loss,
     to_json,
 )
 from xmm_jax.errors import InputError
+from xmm_jax.presets import PRESETS, parse
 
 
 def test_the_paper_preset_is_table_3_of_the_paper():

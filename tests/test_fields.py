@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from xmm_jax import fields, prepare
-from xmm_jax.config import SimulatedConfig, parse
+from xmm_jax.config import SimulatedConfig
 from xmm_jax.data.augment import Augment, decide, transform
 from xmm_jax.data.schema import IMAGES
 from xmm_jax.data.tfrecord import RecordSource
 from xmm_jax.dataset import training_batches, validation_batches
 from xmm_jax.errors import InputError
+from xmm_jax.presets import parse
 from xmm_jax.records import write_simulated
 
 # The denoising task draws one grid only: the quickest to compile.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xmm_jax.config import parse
+from xmm_jax.presets import parse
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"

@@ -14,10 +14,10 @@ import pytest
 from small_records import FLAGS, write_small_records
 
 from xmm_jax import train
-from xmm_jax.config import parse
 from xmm_jax.errors import InputError
 from xmm_jax.log import read_metrics
 from xmm_jax.parallel import make_mesh
+from xmm_jax.presets import parse
 from xmm_jax.processes import find_place
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from xmm_jax.__main__ import VERBS
 from xmm_jax.__main__ import main as run_verb
-from xmm_jax.config import parse
 from xmm_jax.flags import parse_flags
+from xmm_jax.presets import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

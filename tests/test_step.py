@@ -15,7 +15,7 @@ from xmm_jax.model import make_network
 from xmm_jax.models import init
 from xmm_jax.optim import make_optimiser
 from xmm_jax.parallel import make_mesh, place_batch, place_state, spread
-from xmm_jax.step import init_state, train_step
+from xmm_jax.step import init_state, predict, respond, train_step
 
 RATE = 0.1
 
@@ -76,3 +76,25 @@ def test_weights_averages_and_moments_are_written_where_they_were(fixed, params,
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     assert size > 4 * sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     assert memory.alias_size_in_bytes == size
+
+
+@pytest.mark.parametrize("task", ["sr", "dn"])
+def test_the_symmetric_answer_turns_with_the_image(task):
+    """Mirror the input: the answer of the plain network changes, that of the mean is mirrored."""
+    kind = NetworkConfig(size="tiny", stretch="counts", unshuffle=2, spread=True)
+    network, scale = make_network(task, kind)
+    params = init(jax.random.key(1), network, 2)
+    counts = np.random.default_rng(0).poisson(1.0, (1, 16, 20, 1))
+    exposure = np.full(counts.shape, 2e4, np.float32)
+    batch = {"counts": counts, "exposure": exposure, "valid": exposure > 0}
+    for axes in ((1,), (2,), (1, 2)):
+        mirrored = batch | {"counts": np.flip(counts, axes)}
+        say = functools.partial(respond, network, scale, params)
+        mean = say(batch, symmetric=True)
+        np.testing.assert_allclose(
+            np.flip(say(mirrored, symmetric=True), axes), mean, rtol=1e-4, atol=1e-5
+        )
+        assert np.abs(np.flip(say(mirrored), axes) - say(batch)).max() > 1e-3
+    rate = predict(network, scale, params, batch, symmetric=True)
+    s = scale.upscale
+    np.testing.assert_allclose(rate, mean[..., :1] ** 2 / (s**2 * 2e4), rtol=1e-4)

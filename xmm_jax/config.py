@@ -1,18 +1,16 @@
-"""Every setting of a run: frozen dataclasses, tasks, presets, the command line, JSON in and out.
+"""Every setting of a run: frozen dataclasses, tasks, what goes together, JSON in and out.
 
-A *task* fixes what is learned (`TASKS`), a *preset* is a documented experiment (`PRESETS`); every
-other flag overrides one field. The resolved settings are written to ``config.json`` of the run.
+A *task* fixes what is learned (`TASKS`), a *preset* is a documented experiment
+(`xmm_jax.presets`); every other flag overrides one field. The resolved settings are written to
+``config.json`` of the run.
 """
 
-import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from xmm_jax.errors import InputError
-from xmm_jax.flags import parse_flags
 
 # Clip values of the paper (section 2.3): 200 and 50 times the mean background at the boresight,
 # 1.1168e-5 count/s per 4" pixel.
@@ -20,7 +18,7 @@ CLIP_RATE_4ARCSEC = 0.0022336
 CLIP_RATE_2ARCSEC = 0.0005584
 
 TaskName = Literal["sr", "dn"]
-PresetName = Literal["tiny", "paper"]
+PresetName = Literal["tiny", "small", "best", "paper"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,73 +207,6 @@ RESUMABLE = (
     *("accumulate", "deterministic", "devices", "coordinator", "processes", "process"),
     "compile_only",
 )
-
-
-def _preset(task: str, name: PresetName, **changes: Any) -> Config:
-    network = changes.pop("network", NetworkConfig())
-    network = dataclasses.replace(network, target_clip_rate=TASKS[task].target_clip_rate)
-    return dataclasses.replace(Config(), task=task, preset=name, network=network, **changes)
-
-
-# 24,678 simulated training fields, 50 epochs, batch 1 (paper, Tables 2 and 3).
-_PAPER: dict[str, Any] = {
-    "steps": 50 * 24_678,
-    "batch_size": 1,
-    "eval_every": 24_678,
-    "log_every": 100,
-    "optim": OptimConfig(learning_rate=1e-4),
-    "simulated": SimulatedConfig(fields=30_855, sky="reference", target_kind="observed"),
-}
-
-# Minutes on two CPU cores: the README, the tests, a first look. MS-SSIM needs a target of more
-# than 192 pixels, which a crop of 104 gives at twice the pixels but not at the same ones.
-_TINY: dict[str, Any] = {
-    "network": NetworkConfig(size="tiny"),
-    "optim": OptimConfig(learning_rate=2e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
-    "simulated": SimulatedConfig(fields=64),
-    "flips": True,
-    "steps": 240,
-    "eval_every": 80,
-}
-
-PRESETS: dict[str, dict[str, Config]] = {
-    "sr": {
-        "tiny": _preset("sr", "tiny", crop=104, **_TINY),
-        "paper": _preset("sr", "paper", **_PAPER),
-    },
-    "dn": {
-        "tiny": _preset("dn", "tiny", crop=200, batch_size=2, **_TINY),
-        "paper": _preset("dn", "paper", **_PAPER),
-    },
-}
-
-
-def parse(argv: Sequence[str] | None = None) -> Config:
-    """Settings of a training run from the command line.
-
-    ``--task`` and ``--preset`` are read first: they give every other flag its default.
-
-    Raises
-    ------
-    InputError
-        For an unknown flag or impossible settings.
-    """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    first.add_argument("--task", choices=tuple(PRESETS), default="sr")
-    first.add_argument("--preset", choices=("tiny", "paper"), default="tiny")
-    try:
-        chosen, _ = first.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise InputError(str(error).replace("argument ", "")) from None
-    config = parse_flags(
-        PRESETS[chosen.task][chosen.preset],
-        argv,
-        verb="train",
-        description="Train a network: simulate or read pairs, optimise, validate, checkpoint.",
-    )
-    check(config)
-    run = config.run or f"runs/{config.task}-{config.preset}-seed{config.seed}"
-    return dataclasses.replace(config, run=run)
 
 
 def check(config: Config) -> None:

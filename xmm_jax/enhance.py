@@ -1,12 +1,7 @@
-"""Denoise or super-resolve FITS images: ``python -m xmm_jax.enhance FILE... --model=FOLDER``.
+"""Denoise or super-resolve FITS images: ``python -m xmm_jax.enhance FILE... --task=sr``.
 
-Beside each input (or under ``--out``) comes ``<name>_SR.fits.gz`` or ``<name>_DN.fits.gz`` with
-
-======  ============================================================================
-RATE    count rate [count/s/pixel] at the new pixels, exact WCS (primary image)
-DQ      quality bits: 1 dead pixel, 2 input above the clip rate, 4 output at its limit
-INPUT   the counts that went in, on their own grid, WCS as in the input
-======  ============================================================================
+Beside each input (or under ``--out``) comes ``<name>_SR.fits.gz`` or ``<name>_DN.fits.gz`` with the
+planes of `xmm_jax.planes`.
 """
 
 import dataclasses
@@ -20,23 +15,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
-from astropy.io import fits
 from tyro.conf import Positional
 
 from xmm_jax import __version__
+from xmm_jax.backprojection import conserve as back_projected
 from xmm_jax.config import TASKS
 from xmm_jax.data.fitsfile import write_fits
 from xmm_jax.data.observation import Observation, read_observation
-from xmm_jax.data.wcs import regrid_header
+from xmm_jax.domain import compare
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
+from xmm_jax.instrument.camera import PN, frame_axes, off_axis
 from xmm_jax.log import progress, say
+from xmm_jax.losses.pixel import LOG_WIDTHS
 from xmm_jax.model import Model, load_model
+from xmm_jax.models.stretch import to_rate
+from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced, to_hdus
+from xmm_jax.support import UNSUPPORTED, check_support, dq_bits
 
-DQ_DEAD, DQ_CLIPPED, DQ_SATURATED = 1, 2, 4
-# Exposures like those of the training set; the published scripts warn outside of 15-25 ks.
-USUAL_EXPOSURE_S = (15_000.0, 25_000.0)
 # Dead pixels around the image (rows, columns), which make the pn frame the 416 x 416 of training.
 MARGIN = ((2, 3), (6, 7))
 
@@ -48,38 +46,30 @@ class EnhanceConfig:
     files: Positional[tuple[str, ...]] = ()
     """FITS images (plain, .gz, .FTZ) or patterns such as 'images/*.fits.gz'."""
     model: str = ""
-    """Model folder, or run folder (its best weights)."""
+    """Model folder, or run folder (its best weights); empty: the one that comes with the package
+    for the task."""
     task: Literal["", "sr", "dn"] = ""
-    """Task the model must be for; empty: whatever it is for."""
+    """sr: 2" pixels, half the PSF, no background. dn: less noise at the same pixels."""
+    conserve: bool = False
+    """Correct the result until the telescope would see the photons of the input in it, within their
+    noise (docs/support.md)."""
+    support: bool = True
+    """Ask the photons about every feature of the result: RESIDUAL, SOURCES, bits of DQ."""
     out: str = ""
     """Folder for the results; empty: beside each input."""
     force: bool = False
     """Accept other bands, cameras and modes; written to the header."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Enhanced:
-    """Result for one image.
-
-    Attributes
-    ----------
-    rate : array
-        Count rate [count/s/pixel], ``[s*y, s*x]`` float32, 0 where dead.
-    dq : array
-        Quality bits, ``[s*y, s*x]`` uint8.
-    """
-
-    rate: np.ndarray
-    dq: np.ndarray
-
-
 def enhance(
     counts: np.ndarray,
     exposure: np.ndarray,
     *,
-    model: Model | str | Path,
+    model: Model | str | Path = "",
     task: str = "",
     valid: np.ndarray | None = None,
+    conserve: bool = False,
+    support: bool = False,
 ) -> Enhanced:
     """Denoise or super-resolve one image.
 
@@ -90,11 +80,17 @@ def enhance(
     exposure : array
         Live time [s], ``[y, x]``, 0 where dead.
     model : Model or path
-        From `xmm_jax.load_model`, or the folder to load it from.
+        From `xmm_jax.load_model`, or the folder to load it from; empty: the one that comes with the
+        package for the task.
     task : str
-        Task that the model must be for; empty: whatever it is for.
+        ``sr`` or ``dn``; empty: whatever the model is for.
     valid : array of bool, optional
         True = use the pixel; all with exposure by default.
+    conserve : bool
+        Correct the result until it predicts the input within its noise.
+    support : bool
+        Also ask the photons about every feature of the result. Both need the frame of the camera,
+        411 x 403.
 
     Returns
     -------
@@ -115,18 +111,55 @@ def enhance(
     valid = alive if valid is None else alive & valid
     frames = {"counts": counts, "exposure": np.float32(exposure), "valid": valid}
     batch = {name: np.pad(array, MARGIN)[None, ..., None] for name, array in frames.items()}
-    padded = np.asarray(model.predict(batch))[0, :, :, 0]
     s = model.scale.upscale
     rows, columns = (
         slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, counts.shape, strict=True)
     )
-    valid_fine = valid.repeat(s, 0).repeat(s, 1)
-    rate = padded[rows, columns]
-    seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
-    clipped = (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
-    saturated = rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)
-    dq = DQ_DEAD * ~valid_fine + DQ_CLIPPED * clipped + DQ_SATURATED * saturated
-    return Enhanced(rate, dq.astype(np.uint8))
+    said = np.asarray(model.respond(batch))[0, rows, columns]
+    fine = valid.repeat(s, 0).repeat(s, 1)
+    seconds = np.where(valid, exposure, 0.0).astype(np.float32)[..., None]
+
+    def in_rate(image: np.ndarray) -> np.ndarray:
+        return np.where(
+            fine,
+            np.asarray(to_rate(model.scale, jnp.asarray(image[..., None]), jnp.asarray(seconds)))[
+                ..., 0
+            ],
+            0,
+        )
+
+    rate = in_rate(said[..., 0])
+    given: Any = {"with_background": TASKS[model.task].target_background}
+    if conserve:
+        rate = back_projected(rate, counts, exposure, valid, **given).rate.astype(np.float32)
+    errors = _errors(model, said, seconds[..., 0], rate, in_rate)
+    dq = DQ_DEAD * ~fine
+    if model.scale.clips:
+        seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
+        dq = dq + DQ_CLIPPED * (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
+        dq = dq + DQ_SATURATED * (rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6))
+    checked = None
+    if support:
+        checked = check_support(rate, counts, exposure, valid, **given)
+        dq = dq | dq_bits(checked)
+    return Enhanced(rate, dq.astype(np.uint8), *errors, support=checked)
+
+
+def _errors(
+    model: Model, said: np.ndarray, exposure: np.ndarray, rate: np.ndarray, in_rate: Any
+) -> tuple[Any, Any]:
+    """Distance to the lower and the upper end of the interval, if the model knows it."""
+    if model.intervals is None:
+        return None, None
+    s = model.scale.upscale
+    angle = None
+    if exposure.shape == PN.shape:
+        x, y = frame_axes(PN, s)
+        angle, _ = off_axis(PN, x[None, :], y[:, None])
+    width = np.exp(np.clip(said[..., 1], *LOG_WIDTHS))
+    seconds = exposure.repeat(s, 0).repeat(s, 1)
+    low, high = map(in_rate, model.intervals.bounds(said[..., 0], width, seconds, angle))
+    return np.maximum(rate - low, 0), np.maximum(high - rate, 0)
 
 
 @command
@@ -136,8 +169,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         EnhanceConfig(), argv, verb="enhance", description="Denoise or super-resolve FITS images."
     )
     files = find_files(config.files)
-    if not config.model:
-        raise InputError("--model=FOLDER is needed: a model folder, or a run of `xmm-jax train`")
     model = open_model(config.model, config.task)
     outputs = [output_path(path, config.out, TASKS[model.task].suffix) for path in files]
     if twice := sorted(str(path) for path, n in Counter(outputs).items() if n > 1):
@@ -146,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pairs = list(zip(files, outputs, strict=True))
     for path, output in progress(pairs, total=len(pairs), label="enhancing"):
         try:
-            enhance_file(path, output, model, name=config.model, force=config.force)
+            enhance_file(path, output, model, config)
         except InputError as error:
             failed.append(error)
             if len(files) > 1:
@@ -161,13 +192,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def open_model(model: Model | str | Path, task: str) -> Model:
-    """Load a model where only its folder is given, and check what it is for.
+    """Load a model where only its folder or its task is given, and check what it is for.
 
     Raises
     ------
     InputError
-        If it is for another task, or no model.
+        If it is for another task, or no model, or neither folder nor task is given.
     """
+    if model == "" and not task:
+        raise InputError("say --task=sr (finer pixels, no background) or --task=dn (less noise)")
+    model = task if model == "" else model
     loaded = model if isinstance(model, Model) else load_model(model)
     if task and task != loaded.task:
         raise InputError(f"{model}: a model for {loaded.task}, not for --task={task}")
@@ -200,7 +234,7 @@ def output_path(path: Path, out: str, suffix: str) -> Path:
     return (Path(out) if out else path.parent) / f"{stem}_{suffix}.fits.gz"
 
 
-def enhance_file(path: Path, output: Path, model: Model, *, name: str, force: bool) -> None:
+def enhance_file(path: Path, output: Path, model: Model, config: EnhanceConfig) -> None:
     """Read one image, enhance it, write the result, say what was written.
 
     Parameters
@@ -209,79 +243,51 @@ def enhance_file(path: Path, output: Path, model: Model, *, name: str, force: bo
         FITS in and out.
     model : Model
         The model.
-    name : str
-        Where the model is from, for the header.
-    force : bool
-        Accept other bands, cameras and modes.
+    config : EnhanceConfig
+        Whether to accept other kinds of images and to check the result; where the model is from.
 
     Raises
     ------
     InputError
         If the file cannot be used.
     """
-    observation = read_observation(path, force=force)
-    for note in observation.notes:
+    observation = read_observation(path, force=config.force)
+    notes = [*observation.notes, *_differences(path, observation, model, config.force)]
+    for note in notes:
         say(f"{path.name}: {note}")
-    low, high = USUAL_EXPOSURE_S
-    if not low <= observation.exposure_s <= high:
-        say(
-            f"{path.name}: EXPOSURE {observation.exposure_s / 1000:.1f} ks; the model was trained "
-            f"at {TASKS[model.task].exposure_s / 1000:g} ks, trust the result less"
-        )
-    result = enhance(observation.counts, observation.exposure, model=model, valid=observation.valid)
+    asked: Any = {"conserve": config.conserve, "support": config.support}
+    arrays = observation.counts, observation.exposure
+    result = enhance(*arrays, model=model, valid=observation.valid, **asked)
     history = [
         f"xmm_jax {__version__} enhance, task {model.task}, input {path.name}",
-        f"model {Path(name).name}: {json.dumps(model.origin)}",
+        f"model {Path(config.model).name or model.task}: {json.dumps(model.origin)}",
         f"units: {json.dumps(dataclasses.asdict(model.scale))}",
+        *(f"note: {note}" for note in notes),
     ]
-    if force:
+    if config.force:
         history.append("--force: checks of camera, mode, filter and band were switched off")
     write_fits(output, to_hdus(observation, result, model, history))
     alive = observation.valid
     before = (observation.counts[alive] / observation.exposure[alive]).sum()
     say(f"wrote {output}: {result.rate.sum():.4g} count/s, input {before:.4g} count/s")
+    if result.support is not None:
+        features, erased = result.support.features, result.support.erased
+        doubtful = int((features["verdict"] == UNSUPPORTED).sum())
+        say(
+            f"{len(features['x'])} features, {doubtful} of them not supported by the photons; "
+            f"{len(erased['x'])} that the photons show may be missing"
+        )
 
 
-def to_hdus(
-    observation: Observation, result: Enhanced, model: Model, history: Sequence[str]
-) -> list[Any]:
-    """FITS extensions of a result: RATE (primary), DQ, INPUT.
-
-    Parameters
-    ----------
-    observation : Observation
-        What went in.
-    result : Enhanced
-        What came out.
-    model : Model
-        What made it.
-    history : sequence of str
-        HISTORY cards.
-    """
-    task = TASKS[model.task]
-    header = regrid_header(observation.header, upscale=model.scale.upscale)
-    rate = fits.PrimaryHDU(result.rate, header)
-    rate.header["EXTNAME"] = "RATE"
-    rate.header["BUNIT"] = ("count s-1 pixel-1", "per pixel of this image")
-    rate.header["EQUIVEXP"] = (
-        task.target_exposure_s,
-        "[s] RATE x EQUIVEXP: counts of such an image",
-    )
-    rate.header["BACKGRND"] = (task.target_background, "background is part of RATE")
-    rate.header["CREATOR"] = f"xmm_jax {__version__}"
-    for line in history:
-        rate.header.add_history(line)
-    dq = fits.ImageHDU(result.dq, header, name="DQ")
-    for bit, meaning in (
-        (DQ_DEAD, "dead pixel or outside the field of view"),
-        (DQ_CLIPPED, "input above the clip rate of the network"),
-        (DQ_SATURATED, "output at the upper limit of the network"),
-    ):
-        dq.header[f"DQBIT{bit.bit_length() - 1}"] = (bit, meaning)
-    counts = np.where(observation.valid, observation.counts, 0).astype(np.int32)
-    given = fits.ImageHDU(counts, regrid_header(observation.header), name="INPUT")
-    given.header["BUNIT"] = "count"
-    return [rate, dq, given]
+def _differences(
+    path: Path, observation: Observation, model: Model, force: bool
+) -> tuple[str, ...]:
+    try:
+        return compare(observation, model.domain)
+    except InputError as error:
+        if not force:
+            raise InputError(f"{path}: {error}") from None
+        return (f"forced: {error}",)
 
 
 class _Callable(types.ModuleType):

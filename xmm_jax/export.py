@@ -5,19 +5,29 @@ height and width, to run without this package: ``jax.export.deserialize(...).cal
 """
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
+from xmm_jax.calibrate import calibrate, coverage_table
+from xmm_jax.data.manifest import FILE as MANIFEST
+from xmm_jax.data.manifest import read_manifest
+from xmm_jax.data.tfrecord import RecordSource
+from xmm_jax.domain import measure_domain
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.log import say
 from xmm_jax.model import Model, load_model, save_model
+from xmm_jax.provenance import RUN
 
 STABLEHLO = "model.stablehlo"
+COVERAGE = "coverage.json"
+SCORES = ("PSNR", "bits", "SSIM", "MS_SSIM", "HaarPSI")  # of the card
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +38,16 @@ class ExportConfig:
     """Run folder (its best weights), or a model folder."""
     out: str = ""
     """Model folder to write; empty: <run>/export."""
+    symmetric: bool = False
+    """Answer with the mean over the four mirror images: four times the work, no direction."""
+    half: bool = False
+    """Write the weights with 16 bits."""
+    calibrate: int = 0
+    """Simulated fields to calibrate error bars on, and as many to check them; 0: none. Minutes."""
+    seed: int = 0
+    """Of these fields."""
+    scores: tuple[str, ...] = ()
+    """metrics.json of evaluations in which the model took part, for the card."""
 
 
 @command
@@ -40,8 +60,79 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("--run=FOLDER is needed: the run to export")
     out = Path(config.out or Path(config.run) / "export")
     model = load_model(config.run)
-    save_model(out, model, extra={STABLEHLO: stablehlo(model)})
-    say(f"wrote {out}: settings.json, weights.npz, card.md, {STABLEHLO}")
+    model = dataclasses.replace(model, symmetric=config.symmetric or model.symmetric)
+    if (Path(config.run) / MANIFEST).is_file():
+        model = describe_data(model, Path(config.run))
+    model = dataclasses.replace(model, scores=model.scores | read_scores(config.scores))
+    extra = {STABLEHLO: stablehlo(model)}
+    if config.calibrate:
+        found = calibrate(model, fields=2 * config.calibrate, seed=config.seed)
+        model = dataclasses.replace(model, intervals=found.pixels, apertures=found.apertures)
+        extra[COVERAGE] = (json.dumps(found.report, indent=1) + "\n").encode()
+        say(coverage_table(found.report["pixels"]))
+    save_model(out, model, extra=extra, half=config.half)
+    say(f"wrote {out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
+
+
+def describe_data(model: Model, run: Path) -> Model:
+    """Say in a model what records its run was made from, and what they are like.
+
+    Parameters
+    ----------
+    model : Model
+        Of the run.
+    run : Path
+        Its folder, with the manifest of the records; if these are still there they are looked
+        through, see `xmm_jax.domain`.
+    """
+    starts = json.loads((run / RUN).read_text())
+    about = {"records": read_manifest(run).settings, "device": starts[-1]["device"]}
+    model = dataclasses.replace(model, origin=model.origin | about)
+    records = Path(starts[-1]["data"])
+    if not (records / MANIFEST).is_file() or read_manifest(records) != read_manifest(run):
+        say(f"{records}: no longer there; the model will not know what its training set was like")
+        return model
+    wanted = ("counts", "exposure", "valid", "filter")
+    source = RecordSource(records, "train", fields=wanted)
+    samples = (source[index] for index in range(len(source)))
+    domain = measure_domain(samples, model.domain.exposure_s)
+    return dataclasses.replace(model, domain=domain)
+
+
+def read_scores(files: Sequence[str]) -> dict[str, Any]:
+    """Scores for the card from evaluations.
+
+    Parameters
+    ----------
+    files : sequence of str
+        ``metrics.json`` of `evaluate`; several of the same fields are put together.
+
+    Returns
+    -------
+    dict
+        Set of fields (with the digest that `evaluate` gives it) -> method -> figure -> mean.
+
+    Raises
+    ------
+    InputError
+        If a file is not of `evaluate`.
+    """
+    scores: dict[str, Any] = {}
+    for file in files:
+        try:
+            found = json.loads(Path(file).read_text())
+            asked, number = found["settings"], found["set"]["fields"]
+            mark = found["set"]["digest"][:6]
+            name = f"{number} {asked['protocol']} fields for {asked['task']}, {mark}"
+            scores.setdefault(name, {}).update(
+                {
+                    row: {figure: means[figure][0] for figure in SCORES if figure in means}
+                    for row, means in found["summary"].items()
+                }
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"--scores={file}: not metrics of `evaluate` ({error})") from None
+    return scores
 
 
 def stablehlo(model: Model) -> bytes:

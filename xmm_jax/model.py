@@ -1,8 +1,12 @@
 """A trained model: the network, its weights, its units, in a folder that needs nothing else.
 
-``<model>/settings.json``   format version, task, network, units, where it came from
-``<model>/weights.npz``     float32 arrays named by their path in the weights
-``<model>/card.md``         the same for people
+``<model>/settings.json``    format version, task, network, units, where it came from, scores
+``<model>/weights.npz``      float32 or float16 arrays named by their path in the weights
+``<model>/intervals.json``   error bars of pixels, if the network says how sure it is
+``<model>/apertures.json``   error bars of counts within 15"
+``<model>/card.md``          the same for people
+
+Models that come with the package lie in ``xmm_jax/weights/<task>``; their name is that of the task.
 """
 
 import dataclasses
@@ -18,21 +22,30 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xmm_jax import __version__
+from xmm_jax.card import card
 from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
-from xmm_jax.config import TASKS, NetworkConfig, from_json
+from xmm_jax.config import TASKS, Config, NetworkConfig, from_json
 from xmm_jax.data.folder import replacing
+from xmm_jax.data.manifest import FILE as MANIFEST
+from xmm_jax.data.manifest import read_manifest
+from xmm_jax.domain import Domain, from_dict
 from xmm_jax.errors import InputError
 from xmm_jax.log import read_metrics, validation_losses
-from xmm_jax.models import NETWORKS, apply, build, init
+from xmm_jax.models import NETWORKS, apply, build, describe, init
+from xmm_jax.models.intervals import Intervals
 from xmm_jax.models.stretch import COUNTS, Scale
 from xmm_jax.optim import averaged_params, make_optimiser
-from xmm_jax.step import Batch, init_state, predict
+from xmm_jax.step import Batch, init_state, predict, respond
 
+# The exposure of the published networks.
+PUBLISHED = Domain((20_000.0, 20_000.0))
 # Compiled once for a network and a shape, however many images follow.
-_predict = jax.jit(predict, static_argnums=(0, 1))
+_predict = jax.jit(predict, static_argnums=(0, 1), static_argnames=("symmetric",))
+_respond = jax.jit(respond, static_argnums=(0, 1), static_argnames=("symmetric",))
 
 FORMAT = 1
 SETTINGS, WEIGHTS, CARD = "settings.json", "weights.npz", "card.md"
+ERRORS = {"intervals": "intervals.json", "apertures": "apertures.json"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +64,14 @@ class Model:
         Clip rates, stretch, input channels, upscale.
     origin : dict
         What made it: run or file, step, settings, version.
+    domain : Domain
+        What its training set was like.
+    symmetric : bool
+        Answer with the mean over the four mirror images.
+    intervals, apertures : Intervals or None
+        Calibration of its error bars, of pixels and of counts within 15" (`xmm_jax.calibrate`).
+    scores : dict
+        Set of fields -> method -> figure -> value, for the card.
     """
 
     task: str
@@ -58,6 +79,11 @@ class Model:
     params: Any
     scale: Scale
     origin: dict[str, Any]
+    domain: Domain = PUBLISHED
+    symmetric: bool = False
+    intervals: Intervals | None = None
+    apertures: Intervals | None = None
+    scores: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def apply(self, inputs: jax.Array) -> jax.Array:
         """Network units in and out: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]`` in [0, 1]."""
@@ -71,7 +97,17 @@ class Model:
         batch : mapping of str to array
             ``counts`` [count], ``exposure`` [s], ``valid``, each ``[b, y, x, 1]``.
         """
-        return _predict(self.network, self.scale, self.params, batch)
+        return _predict(self.network, self.scale, self.params, batch, symmetric=self.symmetric)
+
+    def respond(self, batch: Batch) -> jax.Array:
+        """Network units, ``[b, s*y, s*x, outputs]``: the image, and the logarithm of its width.
+
+        Parameters
+        ----------
+        batch : mapping of str to array
+            As for `predict`.
+        """
+        return _respond(self.network, self.scale, self.params, batch, symmetric=self.symmetric)
 
 
 def make_network(task: str, config: NetworkConfig) -> tuple[nn.Module, Scale]:
@@ -107,18 +143,20 @@ def make_network(task: str, config: NetworkConfig) -> tuple[nn.Module, Scale]:
 
 
 def load_model(path: str | Path) -> Model:
-    """Model of a model folder, or the best weights of a run folder.
+    """Model of a model folder, the best weights of a run folder, or one that comes with us.
 
     Parameters
     ----------
     path : str or Path
-        Folder written by `export` or `import_published`, or by `train`.
+        Folder written by `export` or `import_published`, or by `train`; or ``sr`` or ``dn``.
 
     Raises
     ------
     InputError
         If it is neither, or a file in it is missing, damaged or of another format version.
     """
+    if str(path) in TASKS and not Path(path).exists():
+        path = shipped(str(path))
     path = Path(path)
     if (path / SETTINGS).is_file():
         return _read_folder(path)
@@ -127,7 +165,14 @@ def load_model(path: str | Path) -> Model:
     raise InputError(f"{path}: neither a model folder ({SETTINGS}) nor a run folder ({CONFIG})")
 
 
-def save_model(folder: str | Path, model: Model, *, extra: dict[str, bytes] | None = None) -> None:
+def shipped(task: str) -> Path:
+    """Folder of the model that comes with the package."""
+    return Path(__file__).parent / "weights" / task
+
+
+def save_model(
+    folder: str | Path, model: Model, *, extra: dict[str, bytes] | None = None, half: bool = False
+) -> None:
     """Write a model folder: all of it or nothing.
 
     Parameters
@@ -138,6 +183,8 @@ def save_model(folder: str | Path, model: Model, *, extra: dict[str, bytes] | No
         What to write.
     extra : dict of str to bytes, optional
         More files by name.
+    half : bool
+        Weights as float16: half the size, three digits.
 
     Raises
     ------
@@ -150,53 +197,27 @@ def save_model(folder: str | Path, model: Model, *, extra: dict[str, bytes] | No
     with replacing(folder.absolute(), overwrite=True, ours=SETTINGS) as partial:
         (partial / SETTINGS).write_text(json.dumps(_settings(model), indent=2) + "\n")
         arrays = flatten_dict(jax.device_get(model.params), sep="/")
-        named = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        kind = np.float16 if half else np.float32
+        named = {name: np.asarray(array, kind) for name, array in arrays.items()}
         np.savez(partial / WEIGHTS, allow_pickle=False, **named)
+        for name, file in ERRORS.items():
+            if (law := getattr(model, name)) is not None:
+                (partial / file).write_text(law.to_json())
         (partial / CARD).write_text(card(model))
         for name, content in (extra or {}).items():
             (partial / name).write_bytes(content)
-
-
-def card(model: Model) -> str:
-    """What a model is, for people: Markdown."""
-    task, scale, network = TASKS[model.task], model.scale, _network_settings(model.network)
-    size = sum(leaf.size for leaf in jax.tree.leaves(model.params))
-    background = "with" if task.target_background else "without"
-    lines = [
-        f"# xmm_jax model: {model.task}",
-        "",
-        "Input: EPIC-pn image, 0.5-2 keV, DETX/DETY, 4 arcsec pixels, counts and exposure [s]; "
-        f"trained at {task.exposure_s / 1000:g} ks.",
-        f"Output: count rate {background} background at {4 / task.upscale:g} arcsec pixels, as in "
-        f"{task.target_exposure_s / 1000:g} ks.",
-        "",
-        f"- network: {network['name']}, {network['filters']} filters, {network['blocks']} blocks, "
-        f"{scale.in_channels} input channels, {size:,} parameters",
-        f"- units: {scale.stretch} stretch of the rate clipped at {scale.clip_rate:g} count/s per "
-        f"input pixel and {scale.target_clip_rate:g} count/s per output pixel; brighter pixels "
-        "saturate and are flagged in DQ",
-        *(f"- {name}: {value}" for name, value in model.origin.items()),
-        "",
-        "Do not measure fluxes of single pixels on the output: it is an estimate without error "
-        "bars. Go back to the counts for photometry.",
-        "",
-        "Method: Sweere et al. 2022, MNRAS 517, 4054. Weights: BSD-3 as the code.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _network_settings(network: nn.Module) -> dict[str, Any]:
-    described = ("filters", "blocks", "unshuffle", "end", "outputs")
-    return {"name": "rrdb"} | {name: getattr(network, name) for name in described}
 
 
 def _settings(model: Model) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "task": model.task,
-        "network": _network_settings(model.network),
+        "network": describe(model.network),
         "scale": dataclasses.asdict(model.scale),
+        "domain": dataclasses.asdict(model.domain),
+        "symmetric": model.symmetric,
         "origin": model.origin,
+        "scores": model.scores,
     }
 
 
@@ -213,14 +234,32 @@ def _read_folder(folder: Path) -> Model:
             **described, upscale=scale.upscale, in_channels=scale.in_channels
         )
         with (folder / WEIGHTS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            params = unflatten_dict({k: jnp.asarray(arrays[k]) for k in arrays.files}, sep="/")
+            named = {k: jnp.asarray(arrays[k], jnp.float32) for k in arrays.files}
+        task = settings["task"]
+        # Folders written before this was kept are of the exposure of their task.
+        usual = {"exposure_s": [TASKS[task].exposure_s] * 2}
+        laws = {
+            name: Intervals.from_json((folder / file).read_text(), name=str(folder / file))
+            for name, file in ERRORS.items()
+            if (folder / file).is_file()
+        }
+        return Model(
+            task,
+            network,
+            unflatten_dict(named, sep="/"),
+            scale,
+            settings["origin"],
+            domain=from_dict(settings.get("domain", usual)),
+            symmetric=settings.get("symmetric", False),
+            scores=settings.get("scores", {}),
+            **laws,
+        )
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: missing from the model folder") from None
     except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{folder}: damaged model folder ({error})") from None
-    return Model(settings["task"], network, params, scale, settings["origin"])
 
 
 def _from_run(run: Path) -> Model:
@@ -242,4 +281,14 @@ def _from_run(run: Path) -> Model:
         "validation": {k: float(f"{v:.4g}") for k, v in figures.items() if "/" in k},
     }
     params = averaged_params(part["params"], part["opt_state"])
-    return Model(config.task, network, params, scale, origin)
+    return Model(config.task, network, params, scale, origin, Domain(_exposures(run, config)))
+
+
+def _exposures(run: Path, config: Config) -> tuple[float, float]:
+    """Least and greatest exposure of the inputs of a run [s]."""
+    stated = config.simulated.exposure_ks
+    if (run / MANIFEST).exists():
+        stated = read_manifest(run).settings.get("exposure_ks", 0)
+    ends = [1e3 * float(end) for end in str(stated or 0).split("-")]
+    low, high = (ends[0], ends[-1]) if ends[-1] else (TASKS[config.task].exposure_s,) * 2
+    return low * (config.thin or 1.0), high

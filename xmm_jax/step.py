@@ -138,25 +138,54 @@ def eval_step(
     return _mean(sums | {"weight": jnp.sum(weight)}, axis_name)
 
 
-def predict(network: nn.Module, scale: Scale, params: Any, batch: Batch) -> jax.Array:
-    """Rate that the network sees in a batch.
+def respond(
+    network: nn.Module, scale: Scale, params: Any, batch: Batch, *, symmetric: bool = False
+) -> jax.Array:
+    """What a network says of a batch, in its own units.
 
     Parameters
     ----------
     network, scale
         The network and its units.
     params : pytree
-        Weights.
+        Its weights.
     batch : mapping of str to array
         ``counts`` [count], ``exposure`` [s] and ``valid``, each ``[b, y, x, 1]``.
+    symmetric : bool
+        Mean of the answers to the four mirror images: four times the work, no preferred direction.
+
+    Returns
+    -------
+    array
+        ``[b, s*y, s*x, outputs]``.
+    """
+    inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
+    if not symmetric:
+        return apply(network, params, inputs)
+    axes = ((), (1,), (2,), (1, 2))
+    mirrored = jnp.concatenate([jnp.flip(inputs, axis) for axis in axes])
+    answers = jnp.split(apply(network, params, mirrored), len(axes))
+    back = [jnp.flip(answer, axis) for answer, axis in zip(answers, axes, strict=True)]
+    return jnp.mean(jnp.stack(back), axis=0)
+
+
+def predict(
+    network: nn.Module, scale: Scale, params: Any, batch: Batch, *, symmetric: bool = False
+) -> jax.Array:
+    """Rate that the network sees in a batch.
+
+    Parameters
+    ----------
+    network, scale, params, batch, symmetric
+        As in `respond`.
 
     Returns
     -------
     array
         Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``, 0 where not valid.
     """
-    inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
-    seen = to_rate(scale, apply(network, params, inputs)[..., :1], batch["exposure"])
+    outputs = respond(network, scale, params, batch, symmetric=symmetric)
+    seen = to_rate(scale, outputs[..., :1], batch["exposure"])
     # Dead pixels do not enter the loss, so what the network says there means nothing.
     live = jnp.repeat(jnp.repeat(batch["valid"], scale.upscale, axis=1), scale.upscale, axis=2)
     return jnp.where(live, seen, 0.0)

@@ -33,7 +33,7 @@ from xmm_jax.checkpoint import (
     wait,
 )
 from xmm_jax.compile_only import compile_only
-from xmm_jax.config import Config, differences, from_json, parse, parse_loss, to_json
+from xmm_jax.config import Config, differences, from_json, parse_loss, to_json
 from xmm_jax.data.folder import replace_file, replacing
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.dataset import (
@@ -54,6 +54,7 @@ from xmm_jax.model import load_model, make_network
 from xmm_jax.models import init
 from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.parallel import check_split, make_mesh, place_batch, place_state, spread
+from xmm_jax.presets import parse
 from xmm_jax.processes import failing_together, start_processes
 from xmm_jax.signals import TRY_AGAIN, watch
 from xmm_jax.step import Loss, TrainState, eval_step, init_state, train_step

@@ -16,10 +16,10 @@ import pytest
 from small_records import FLAGS, write_small_records
 
 from xmm_jax import train
-from xmm_jax.config import parse
 from xmm_jax.errors import InputError
 from xmm_jax.log import read_metrics
 from xmm_jax.model import load_model
+from xmm_jax.presets import parse
 
 ROOT = Path(__file__).parents[2]
 STEPS = 7  # validated and saved at 0, 3, 6 and 7

@@ -166,7 +166,8 @@ def field(tmp_path_factory):
 def test_enhance_writes_a_registered_image(run, field, tmp_path):
     enhance.main([str(field), f"--model={run}", f"--out={tmp_path}"])
     with fits.open(tmp_path / "sim-physical-5-000000_SR.fits.gz") as hdus:
-        assert [hdu.name for hdu in hdus] == ["RATE", "DQ", "INPUT"]
+        assert [hdu.name for hdu in hdus] == ["RATE", "DQ", "INPUT", "RESIDUAL", "SOURCES"]
+        assert {"x_out", "p_value", "verdict"} <= set(hdus["SOURCES"].columns.names)
         assert hdus["RATE"].data.shape == (822, 806)
         assert hdus["RATE"].header["BUNIT"] == "count s-1 pixel-1"
         assert hdus["RATE"].header["EQUIVEXP"] == 100_000
@@ -202,7 +203,7 @@ def test_enhance_takes_arrays(run):
 
 def test_enhance_refuses_what_it_cannot_do(run, field, tmp_path, capsys):
     name = str(field)
-    assert "--model" in fails(enhance.main, [name], capsys)
+    assert "--task=sr" in fails(enhance.main, [name], capsys)
     assert "name at least one image" in fails(enhance.main, [f"--model={run}"], capsys)
     message = fails(enhance.main, [name, f"--model={run}", "--task=dn"], capsys)
     assert "not for --task=dn" in message
@@ -215,6 +216,34 @@ def test_enhance_refuses_what_it_cannot_do(run, field, tmp_path, capsys):
     assert "1 of 2 files failed, 1 written" in message
     assert not list(tmp_path.glob("bad_SR*"))
     assert list(tmp_path.glob("sim*_SR.fits.gz"))
+
+
+@pytest.mark.slow
+def test_a_model_with_error_bars_from_training_to_the_fits_file(records, field, tmp_path):
+    """Square roots of counts, any exposure, calibrated on four fields: every plane is there."""
+    run, model, half = tmp_path / "run", tmp_path / "model", tmp_path / "half"
+    flags = [*FLAGS, f"--data={records}", "--thin=0.2", "--loss=deviance+spread:0.02"]
+    own = ["--network.stretch=counts", "--network.unshuffle=2", "--network.spread"]
+    train.main([*flags, *own, f"--run={run}", "--steps=4"])
+    export.main([f"--run={run}", f"--out={model}", "--calibrate=2", "--symmetric"])
+    found = xmm_jax.load_model(model)
+    assert found.domain.exposure_s == (4_000, 20_000)
+    assert found.domain.peak_rate is not None
+    assert "pixels" in json.loads((model / "coverage.json").read_text())
+    enhance.main([str(field), f"--model={model}", f"--out={tmp_path}"])
+    with fits.open(tmp_path / "sim-physical-5-000000_SR.fits.gz") as hdus:
+        planes = ["RATE", "ERR_LO", "ERR_HI", "SIGNIFICANCE", "DQ", "INPUT", "RESIDUAL", "SOURCES"]
+        assert [hdu.name for hdu in hdus] == planes
+        live = hdus["DQ"].data & 1 == 0
+        assert (hdus["ERR_LO"].data[live] + hdus["ERR_HI"].data[live] > 0).all()
+        assert (hdus["ERR_LO"].data <= hdus["RATE"].data).all()
+        assert not hdus["ERR_HI"].data[~live].any()
+    export.main([f"--run={model}", f"--out={half}", "--half", "--symmetric"])
+    again = xmm_jax.load_model(half)
+    assert again.domain == found.domain
+    np.testing.assert_array_equal(again.intervals.table, found.intervals.table)
+    sizes = [(folder / "weights.npz").stat().st_size for folder in (model, half)]
+    assert sizes[1] < 0.7 * sizes[0]
 
 
 @pytest.mark.slow

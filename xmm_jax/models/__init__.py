@@ -57,6 +57,13 @@ def build(
     return NETWORKS[name](filters, blocks, upscale, in_channels, remat, dtype, **own)
 
 
+def describe(network: nn.Module) -> dict[str, Any]:
+    """What makes a network, as JSON types: its name and the settings that are its own."""
+    own = ("filters", "blocks", "unshuffle", "end", "outputs")
+    name = next(name for name, kind in NETWORKS.items() if isinstance(network, kind))
+    return {"name": name} | {setting: getattr(network, setting) for setting in own}
+
+
 def init(key: jax.Array, network: nn.Module, in_channels: int) -> Any:
     """Draw the weights of a network.
 

@@ -1,0 +1,369 @@
+"""Error bars of a trained network, calibrated on simulated fields and checked on others.
+
+`calibrate` draws fields of 100 ks that neither training nor benchmarks see, thins them to shorter
+exposures, and compares what the network says with the noise-free truth: half of the fields give
+the quantiles, the other half say how often the truth lies between the bounds.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.ndimage import maximum_filter
+from scipy.signal import fftconvolve
+from scipy.special import ndtri
+
+from xmm_jax.config import SimulatedConfig
+from xmm_jax.data.pairs import crop_frame, pad_sample
+from xmm_jax.data.thinning import generator, thin
+from xmm_jax.errors import InputError
+from xmm_jax.fields import draw_samples
+from xmm_jax.instrument.camera import PN, frame_axes, off_axis
+from xmm_jax.log import progress
+from xmm_jax.losses.pixel import LOG_WIDTHS
+from xmm_jax.model import Model
+from xmm_jax.models.intervals import Bins, Intervals, count_scores, fit
+from xmm_jax.models.stretch import to_target
+from xmm_jax.protocols import FIRST
+from xmm_jax.step import respond
+
+# Behind the fields that methods are tuned on, before those that streams validate on.
+FIRST_FIELD = FIRST["tuning"] + 2**28
+SHORTEST_SHARE = 0.05  # of 100 ks
+CHANCES = (0.5, 0.68, 0.9, 0.95)
+APERTURE_ARCSEC = 15.0
+LIVE_SHARE = 0.95  # of an aperture
+# The square root of a Poisson count scatters by 1/2, however large the count.
+ROOT_SCATTER = 0.5
+# With background no pixel is faint but in a few fields at the shortest exposures.
+BINS = {"sr": Bins(), "dn": Bins(counts=Bins().counts[2:])}
+APERTURE_BINS = Bins(counts=(10.0, 30.0, 100.0, 300.0, 1000.0), angle_arcmin=(8.0,))
+
+Sample = Mapping[str, Any]
+
+
+class Points(NamedTuple):
+    """Truth and prediction of pixels or apertures, [point], as for `count_scores`."""
+
+    truth: np.ndarray
+    u: np.ndarray
+    sigma: np.ndarray
+    exposure: np.ndarray
+    angle: np.ndarray
+
+
+class Calibrated(NamedTuple):
+    """Error bars of a model.
+
+    Attributes
+    ----------
+    pixels : Intervals
+        Of a pixel: ``u`` and ``sigma`` as the network says.
+    apertures : Intervals
+        Of the counts N within 15" about a peak: ``u = sqrt(N)``, ``sigma = 1/2``.
+    report : dict
+        Coverage on fields that were not calibrated with, from `measure`; JSON types.
+    """
+
+    pixels: Intervals
+    apertures: Intervals
+    report: dict[str, Any]
+
+
+def calibrate(model: Model, *, fields: int = 1600, seed: int = 0, exposures: int = 1) -> Calibrated:
+    """Calibrate the error bars of a model on simulated fields, and say how well they hold.
+
+    Parameters
+    ----------
+    model : Model
+        Trained in square roots of counts, with a stated width.
+    fields : int
+        Fields to draw; half of them calibrate, half check.
+    seed : int
+        Of the fields and of the thinning.
+    exposures : int
+        Exposures of each field, from 5 to 100 ks, in equal steps of the logarithm but for a random
+        offset each.
+
+    Raises
+    ------
+    InputError
+        If the model states no width, or there are fewer than two fields.
+    """
+    return calibrate_on(
+        model,
+        draw_fields(model.task, fields, seed=seed),
+        fields=fields,
+        seed=seed,
+        exposures=exposures,
+    )
+
+
+def calibrate_on(
+    model: Model, samples: Iterable[Sample], *, fields: int, seed: int = 0, exposures: int = 1
+) -> Calibrated:
+    """Do the same on given fields.
+
+    Parameters
+    ----------
+    model, seed, exposures
+        As for `calibrate`.
+    samples : iterable of mapping
+        Pairs of `xmm_jax.data.schema` on the native frame, with noise-free targets.
+    fields : int
+        Number of them.
+
+    Raises
+    ------
+    InputError
+        As `calibrate`.
+    """
+    if model.scale.clips or getattr(model.network, "outputs", 1) != 2:
+        raise InputError(
+            f"this model for {model.task} states no width: error bars need one trained with "
+            "--network.stretch=counts --network.spread --loss=...+spread"
+        )
+    if fields < 2 or exposures < 1:
+        raise InputError(
+            f"{fields} fields at {exposures} exposures: calibration needs at least 2 at 1"
+        )
+    drawn = progress(samples, total=fields, label="calibrating")
+    looks = (look(model, sample, seed=seed, exposures=exposures) for sample in drawn)
+    kinds = {"pixels": BINS[model.task], "apertures": APERTURE_BINS}
+    totals: dict[str, Any] = dict.fromkeys(kinds, 0)
+    reached: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
+    for points in itertools.islice(looks, fields // 2):
+        for kind, bins in kinds.items():
+            histogram = sum(count_scores(*one, bins=bins) for one in points[kind])
+            totals[kind] = totals[kind] + histogram
+            reached[kind].append(np.sum(histogram, axis=-1))
+    law = {
+        kind: fit(totals[kind], np.stack(reached[kind]), bins=bins) for kind, bins in kinds.items()
+    }
+    report = measure(looks, law)
+    report |= {"seed": seed, "exposures": exposures, "calibration_fields": fields // 2}
+    return Calibrated(law["pixels"], law["apertures"], report)
+
+
+def draw_fields(task: str, fields: int, *, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Fields of 100 ks with noise-free targets, as in training but out of its reach.
+
+    Parameters
+    ----------
+    task : str
+        Decides upscale and background.
+    fields : int
+        How many.
+    seed : int
+        Seed of the draws.
+    """
+    config = SimulatedConfig(
+        fields=fields, varied=True, exposure_ks=100.0, target_exposure_ks=100.0, blends=0.2
+    )
+    names = [f"sim-{config.sky}-{seed}-{FIRST_FIELD + i}" for i in range(fields)]
+    return draw_samples(names, task=task, config=config, seed=seed)
+
+
+def look(model: Model, sample: Sample, *, seed: int, exposures: int) -> dict[str, list[Points]]:
+    """What the network says of one field at several exposures, and the truth.
+
+    Parameters
+    ----------
+    model, seed, exposures
+        As for `calibrate`.
+    sample : mapping
+        The field.
+
+    Returns
+    -------
+    dict of str to list of Points
+        ``pixels`` and ``apertures``, one for each exposure.
+    """
+    s = model.scale.upscale
+    padded = pad_sample(sample)
+    points: dict[str, list[Points]] = {"pixels": [], "apertures": []}
+    images = {name: array for name, array in padded.items() if np.ndim(array) == 3}
+    for turn in range(exposures):
+        draw = generator(seed, "calibrate", sample["source_id"], turn)
+        share = SHORTEST_SHARE ** ((turn + draw.random()) / exposures)
+        thinned = images | {
+            "counts": thin(draw, images["counts"], share),
+            "exposure": images["exposure"] * np.float32(share),
+        }
+        batch = {name: array[None] for name, array in thinned.items()}
+        both = _compare(model.network, model.scale, model.params, batch, symmetric=model.symmetric)
+        outputs, truth = (np.asarray(crop_frame(image, s)[0]) for image in both)
+        live, exposure = (
+            sample[name][..., 0].repeat(s, 0).repeat(s, 1) for name in ("valid", "exposure")
+        )
+        live = live & sample["target_valid"][..., 0]
+        sigma = np.exp(np.clip(outputs[..., 1], *LOG_WIDTHS))
+        seen = Points(truth[..., 0], outputs[..., 0], sigma, exposure * share, angle_map(s))
+        # Neighbours err together: one pixel of the finer grid for each of the input is enough.
+        row, column = draw.integers(0, s, 2)
+        some = tuple(image[row::s, column::s][live[row::s, column::s]] for image in seen)
+        points["pixels"].append(Points(*some))
+        points["apertures"].append(apertures(seen, live, s))
+    return points
+
+
+def apertures(seen: Points, live: np.ndarray, upscale: int) -> Points:
+    """Counts that the input should have within 15" about every peak of the prediction.
+
+    Parameters
+    ----------
+    seen : Points
+        Images [s*y, s*x].
+    live : ndarray of bool
+        Pixels that count, same shape; an aperture needs 95 % of its pixels.
+    upscale : int
+        s.
+
+    Returns
+    -------
+    Points
+        Square roots of counts, background and all; the stated width is that of a Poisson count.
+    """
+    radius = APERTURE_ARCSEC / PN.pixel_arcsec * upscale
+    reach = int(radius)
+    across = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
+    disc = (across <= radius).astype(float)
+    counts = np.where(live, [seen.truth**2, seen.u**2, np.ones_like(seen.u)], 0.0)
+    truth, said, area = fftconvolve(counts, disc[None], mode="same", axes=(1, 2))
+    shown = np.where(live, seen.u, 0.0)
+    # The very edge of a plateau is as good as its middle; there are none in practice.
+    peak = live & (shown == maximum_filter(shown, size=2 * reach + 1))
+    peak &= area >= LIVE_SHARE * disc.sum()
+    root, u = (np.sqrt(np.maximum(image[peak], 0.0)) / upscale for image in (truth, said))
+    return Points(root, u, np.full(u.shape, ROOT_SCATTER), seen.exposure[peak], seen.angle[peak])
+
+
+@functools.lru_cache(maxsize=2)
+def angle_map(upscale: int) -> np.ndarray:
+    """Off-axis angle of the pixels of the EPIC-pn frame [arcmin], ``[s*411, s*403]`` float32."""
+    x, y = frame_axes(PN, upscale)
+    return off_axis(PN, x[None, :], y[:, None])[0].astype(np.float32)
+
+
+def measure(looks: Iterable[dict[str, list[Points]]], law: Mapping[str, Intervals]) -> dict:
+    """How often the truth lies between the bounds.
+
+    Parameters
+    ----------
+    looks : iterable of dict
+        One of `look` for each field.
+    law : mapping of str to Intervals
+        Error bars of ``pixels`` and ``apertures``.
+
+    Returns
+    -------
+    dict
+        ``chances`` and ``fields``; for pixels and for apertures a list of bins, each with ``by``
+        (``all``, ``counts`` predicted, ``angle`` [arcmin], ``exposure`` [s], or ``true counts``),
+        ``from``, ``to``, ``share`` of the points, ``coverage`` and its standard ``error`` over
+        fields at each chance, ``normal``, the coverage of a normal law of the stated width, and
+        ``width``, half of the mean 68 % interval in square roots of counts.
+    """
+    tallies: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in law}
+    for points in looks:
+        for kind, intervals in law.items():
+            parts = [_tally(one, intervals) for one in points[kind]]
+            tallies[kind].append([np.sum(group, axis=0) for group in zip(*parts, strict=True)])
+    report: dict[str, Any] = {"chances": list(CHANCES), "fields": len(tallies["pixels"])}
+    for kind, intervals in law.items():
+        cells, true = (np.stack(group) for group in zip(*tallies[kind], strict=True))
+        bins = intervals.bins
+        report[kind] = [
+            *_rows("all", (), cells.sum((1, 2, 3))[:, None]),
+            *_rows("counts", bins.counts, cells.sum((1, 2))),
+            *_rows("angle", bins.angle_arcmin, cells.sum((2, 3))),
+            *_rows("exposure", bins.exposure_s, cells.sum((1, 3))),
+            *_rows("true counts", bins.counts, true),
+        ]
+    return report
+
+
+def coverage_table(rows: Iterable[Mapping[str, Any]], *, least_share: float = 0.01) -> str:
+    """Part of a report of `measure` as a Markdown table [%].
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        ``report["pixels"]`` or ``report["apertures"]``.
+    least_share : float
+        Leave out bins with fewer points.
+    """
+    title = " | ".join(f"{100 * chance:g} %" for chance in CHANCES)
+    lines = [f"| | share | {title} | half width |", "| --- " * (len(CHANCES) + 3) + "|"]
+    for row in rows:
+        if row["share"] < least_share:
+            continue
+        low, high = row["from"], row["to"]
+        span = f" {low or 0:g} to {high:g}" if high else (f" over {low:g}" if low else "")
+        cells = " | ".join(
+            f"{100 * mean:.1f} ± {100 * error:.1f}"
+            for mean, error in zip(row["coverage"], row["error"], strict=True)
+        )
+        share = f"{100 * row['share']:.1f}"
+        lines.append(f"| {row['by']}{span} | {share} | {cells} | {row['width']:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames=("symmetric",))
+def _compare(
+    network: Any, scale: Any, params: Any, batch: Mapping[str, Any], *, symmetric: bool
+) -> tuple[jax.Array, jax.Array]:
+    """What the network says and what it should say, network units."""
+    exposure, valid = batch["exposure"], batch["target_valid"]
+    target = to_target(scale, batch["target"], batch["target_exposure"], valid, exposure)
+    return respond(network, scale, params, batch, symmetric=symmetric), target
+
+
+def _tally(points: Points, intervals: Intervals) -> list[np.ndarray]:
+    """Sums over points in cells [angle, exposure, brightness, sum] and by true counts."""
+    truth, u, sigma, exposure, angle = points
+    given = (u, sigma, exposure, angle)
+    lows = intervals.quantiles(*given, levels=[_half(1 - chance) for chance in CHANCES])
+    highs = intervals.quantiles(*given, levels=[_half(1 + chance) for chance in CHANCES])
+    pairs = list(zip(lows, highs, strict=True))
+    columns: list[np.ndarray] = [np.ones(len(truth))]
+    columns += [(low <= truth) & (truth <= high) for low, high in pairs]
+    columns += [np.abs(truth - u) <= ndtri(_half(1 + c)) * sigma for c in CHANCES]
+    low, high = pairs[CHANCES.index(0.68)]
+    columns.append((high - low) / 2)
+    bins = intervals.bins
+    place, size = bins.find(u, exposure, angle), math.prod(bins.shape)
+    true, brightnesses = np.digitize(truth, np.sqrt(bins.counts)), bins.shape[-1]
+    cells = np.stack([np.bincount(place, column, size) for column in columns], -1)
+    return [
+        cells.reshape(*bins.shape, -1),
+        np.stack([np.bincount(true, column, brightnesses) for column in columns], -1),
+    ]
+
+
+def _half(value: float) -> float:
+    """Half of it, without what floats add: a key of a table."""
+    return round(value / 2, 6)
+
+
+def _rows(by: str, edges: tuple[float, ...], sums: np.ndarray) -> list[dict[str, Any]]:
+    """Bins of one kind from sums [field, bin, column] of `_tally`."""
+    all_points, rows = sums[..., 0].sum(), []
+    for k, (low, high) in enumerate(zip((None, *edges), (*edges, None), strict=True)):
+        n, inside, normal, width = np.split(sums[:, k], [1, 5, 9], axis=1)
+        if not n.sum():
+            continue
+        coverage = inside.sum(0) / n.sum()
+        # Of a ratio of sums over fields: errors within a field are alike.
+        error = np.sqrt(((inside - coverage * n) ** 2).sum(0)) / n.sum()
+        rows.append(
+            {"by": by, "from": low, "to": high, "share": float(n.sum() / all_points)}
+            | {"coverage": coverage.round(4).tolist(), "error": error.round(4).tolist()}
+            | {"normal": (normal.sum(0) / n.sum()).round(4).tolist()}
+            | {"width": float((width.sum() / n.sum()).round(4))}
+        )
+    return rows
