@@ -40,12 +40,16 @@ class ExportConfig:
     """Model folder to write; empty: <run>/export."""
     symmetric: bool = False
     """Answer with the mean over the four mirror images: four times the work, no direction."""
+    stablehlo: bool = True
+    """Also write the network as StableHLO, to run without this package."""
     half: bool = False
     """Write the weights with 16 bits."""
     calibrate: int = 0
     """Simulated fields to calibrate error bars on, and as many to check them; 0: none. Minutes."""
     seed: int = 0
     """Of these fields."""
+    note: str = ""
+    """A line for the card: time and machine, for example."""
     scores: tuple[str, ...] = ()
     """metrics.json of evaluations in which the model took part, for the card."""
 
@@ -64,7 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if (Path(config.run) / MANIFEST).is_file():
         model = describe_data(model, Path(config.run))
     model = dataclasses.replace(model, scores=model.scores | read_scores(config.scores))
-    extra = {STABLEHLO: stablehlo(model)}
+    if config.note:
+        model = dataclasses.replace(model, origin=model.origin | {"note": config.note})
+    extra = {STABLEHLO: stablehlo(model)} if config.stablehlo else {}
+    if (Path(config.run) / COVERAGE).is_file():
+        extra[COVERAGE] = (Path(config.run) / COVERAGE).read_bytes()
     if config.calibrate:
         found = calibrate(model, fields=2 * config.calibrate, seed=config.seed)
         model = dataclasses.replace(model, intervals=found.pixels, apertures=found.apertures)

@@ -169,7 +169,10 @@ class RRDB(nn.Module):
         height, width = x.shape[1:3]
         given = x
         if step > 1:
-            x = jnp.pad(x, ((0, 0), (0, -height % step), (0, -width % step), (0, 0)))
+            # Written so that it is also seen to fit where the sizes are symbols (jax.export).
+            sides = [step * ((side + step - 1) // step) for side in (height, width)]
+            room = ((0, 0), (0, sides[0] - height), (0, sides[1] - width), (0, 0))
+            x = jnp.pad(x, room)
             x = jnp.asarray(dm_pix.space_to_depth(x, step))
         first = conv(n, x.shape[-1], name="conv_first", dtype=self.dtype)(x)
         trunk = conv(n, n, name="trunk_conv", dtype=self.dtype)(self._blocks(first))
