@@ -10,6 +10,7 @@ from xmm_jax.fields import draw_samples
 from xmm_jax.model import shipped
 
 TASKS = ("sr", "dn")
+NAME = "sim-physical-0-200000000"  # a field that no training saw
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -30,10 +31,9 @@ def test_a_model_is_small_and_complete(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_it_is_better_than_its_input_and_says_by_how_much_it_may_err(task):
-    """One field that no training saw; the truth lies in 68 % intervals of some 68 % of pixels."""
+    """The truth lies in 68 % intervals of some 68 % of pixels."""
     config = SimulatedConfig()
-    name = "sim-physical-0-200000000"
-    sample = next(iter(draw_samples([name], task=task, config=config)))
+    sample = next(iter(draw_samples([NAME], task=task, config=config)))
     arrays = [sample[key][..., 0] for key in ("counts", "exposure", "valid")]
     result = xmm_jax.enhance(*arrays[:2], task=task, valid=arrays[2])
     live = sample["target_valid"][..., 0]
@@ -47,6 +47,24 @@ def test_it_is_better_than_its_input_and_says_by_how_much_it_may_err(task):
     # One field is one draw: its errors have their background in common.
     assert 0.3 < np.mean((low <= truth) & (truth <= high)) < 0.95
     assert not result.dq[live].any()
+
+
+@pytest.mark.slow
+def test_a_correction_takes_the_error_bars_along():
+    sample = next(iter(draw_samples([NAME], task="dn", config=SimulatedConfig())))
+    arrays = {key: sample[key][..., 0] for key in ("counts", "exposure", "valid")}
+    own, corrected = (
+        xmm_jax.enhance(**arrays, task="dn", conserve=conserve) for conserve in (False, True)
+    )
+    total = arrays["counts"][arrays["valid"]].sum()
+    missed = [
+        abs((one.rate * arrays["exposure"]).sum() - total) / total for one in (own, corrected)
+    ]
+    assert missed[1] < max(missed[0], 3 / np.sqrt(total))
+    live = own.rate > 0
+    for name in ("err_lo", "err_hi"):
+        shares = [getattr(one, name)[live] / one.rate[live] for one in (own, corrected)]
+        np.testing.assert_allclose(shares[1], shares[0], rtol=1e-3)
 
 
 def test_half_precision_keeps_three_digits():

@@ -116,50 +116,61 @@ def enhance(
         slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, counts.shape, strict=True)
     )
     said = np.asarray(model.respond(batch))[0, rows, columns]
-    fine = valid.repeat(s, 0).repeat(s, 1)
-    seconds = np.where(valid, exposure, 0.0).astype(np.float32)[..., None]
-
-    def in_rate(image: np.ndarray) -> np.ndarray:
-        return np.where(
-            fine,
-            np.asarray(to_rate(model.scale, jnp.asarray(image[..., None]), jnp.asarray(seconds)))[
-                ..., 0
-            ],
-            0,
-        )
-
-    rate = in_rate(said[..., 0])
-    given: Any = {"with_background": TASKS[model.task].target_background}
+    seconds = np.where(valid, exposure, 0.0).astype(np.float32)
+    own = _rates(model, said[..., 0], seconds)
+    rate, background = own, TASKS[model.task].target_background
     if conserve:
-        rate = back_projected(rate, counts, exposure, valid, **given).rate.astype(np.float32)
-    errors = _errors(model, said, seconds[..., 0], rate, in_rate)
-    dq = DQ_DEAD * ~fine
-    if model.scale.clips:
-        seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
-        dq = dq + DQ_CLIPPED * (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
-        dq = dq + DQ_SATURATED * (rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6))
+        corrected = back_projected(own, counts, exposure, valid, with_background=background)
+        rate = corrected.rate.astype(np.float32)
+    errors = _errors(model, said, seconds)
+    if errors is not None:
+        # The interval is about the answer of the network; a correction moves it along.
+        moved = np.divide(rate, own, out=np.ones_like(own), where=own > 0)
+        errors = tuple(moved * np.maximum(error, 0) for error in (own - errors[0], errors[1] - own))
+    dq = _quality(model, counts, exposure, valid, rate)
     checked = None
     if support:
-        checked = check_support(rate, counts, exposure, valid, **given)
+        checked = check_support(rate, counts, exposure, valid, with_background=background)
         dq = dq | dq_bits(checked)
-    return Enhanced(rate, dq.astype(np.uint8), *errors, support=checked)
+    return Enhanced(rate, dq.astype(np.uint8), *(errors or (None, None)), support=checked)
+
+
+def _rates(model: Model, image: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Rate of an image in network units [count/s/pixel], 0 where there is no exposure."""
+    s = model.scale.upscale
+    rates = to_rate(model.scale, jnp.asarray(image)[..., None], jnp.asarray(seconds)[..., None])
+    return np.where(seconds.repeat(s, 0).repeat(s, 1) > 0, np.asarray(rates)[..., 0], 0.0)
 
 
 def _errors(
-    model: Model, said: np.ndarray, exposure: np.ndarray, rate: np.ndarray, in_rate: Any
-) -> tuple[Any, Any]:
-    """Distance to the lower and the upper end of the interval, if the model knows it."""
+    model: Model, said: np.ndarray, seconds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper end of the interval [count/s/pixel], if the model knows it."""
     if model.intervals is None:
-        return None, None
+        return None
     s = model.scale.upscale
     angle = None
-    if exposure.shape == PN.shape:
+    if seconds.shape == PN.shape:
         x, y = frame_axes(PN, s)
         angle, _ = off_axis(PN, x[None, :], y[:, None])
     width = np.exp(np.clip(said[..., 1], *LOG_WIDTHS))
-    seconds = exposure.repeat(s, 0).repeat(s, 1)
-    low, high = map(in_rate, model.intervals.bounds(said[..., 0], width, seconds, angle))
-    return np.maximum(rate - low, 0), np.maximum(high - rate, 0)
+    fine = seconds.repeat(s, 0).repeat(s, 1)
+    low, high = model.intervals.bounds(said[..., 0], width, fine, angle)
+    return _rates(model, low, seconds), _rates(model, high, seconds)
+
+
+def _quality(
+    model: Model, counts: np.ndarray, exposure: np.ndarray, valid: np.ndarray, rate: np.ndarray
+) -> np.ndarray:
+    """Quality bits: dead, and where the units of the network end."""
+    s = model.scale.upscale
+    dq = DQ_DEAD * ~valid.repeat(s, 0).repeat(s, 1)
+    if not model.scale.clips:
+        return dq
+    seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
+    clipped = (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
+    saturated = rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)
+    return dq + DQ_CLIPPED * clipped + DQ_SATURATED * saturated
 
 
 @command
