@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from xmm_jax import checkpoint
 from xmm_jax.checkpoint import best_step, digest, open_checkpoints, restore, restore_best, save
 from xmm_jax.errors import InputError, RunError
 
@@ -185,3 +186,13 @@ def test_the_digest_is_of_every_bit_and_of_nothing_else():
     turned = dict(params, bias=params["bias"].reshape(4, 4))
     cast = dict(params, bias=params["bias"].view(jnp.int32))
     assert len({digest(tree) for tree in (params, nudged, turned, cast)}) == 4
+
+
+def test_a_full_disk_is_named_however_long_the_message_is():
+    """Some errors of tensorstore say it only as a number between the settings of an array."""
+    long = "RESOURCE_EXHAUSTED: Error opening " + "x" * 300 + " [os_error_code='28'] " + "y" * 200
+    with (
+        pytest.raises(RunError, match="RESOURCE_EXHAUSTED.* No space left on device"),
+        checkpoint._in_one_line("run"),
+    ):
+        raise ValueError(long)

@@ -29,7 +29,7 @@ def test_a_model_is_small_and_complete(task):
         assert f"| {name} |" in card
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [pytest.param("sr", marks=pytest.mark.slow), "dn"])
 def test_it_is_better_than_its_input_and_says_by_how_much_it_may_err(task):
     """The truth lies in 68 % intervals of some 68 % of pixels."""
     config = SimulatedConfig()

@@ -9,6 +9,7 @@ How good a step is stands in ``metrics.jsonl`` alone, so a step may be saved bef
 import dataclasses
 import hashlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -322,4 +323,8 @@ def _in_one_line(folder: Any) -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     """What an exception says, short: tensorstore puts the cause at the end of very long lines."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text if len(text) <= 160 else f"{text[:60]} ... {text[-90:]}"
+    if len(text) <= 160:
+        return text
+    # Or as the number of an error of the system, between settings of the array.
+    number = re.search(r"os_error_code='(\d+)'", text)
+    return f"{text[:60]} ... {os.strerror(int(number[1])) if number else text[-90:]}"
