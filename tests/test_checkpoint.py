@@ -192,7 +192,7 @@ def test_a_full_disk_is_named_however_long_the_message_is():
     """Some errors of tensorstore say it only as a number between the settings of an array."""
     long = "RESOURCE_EXHAUSTED: Error opening " + "x" * 300 + " [os_error_code='28'] " + "y" * 200
     with (
-        pytest.raises(RunError, match="RESOURCE_EXHAUSTED.* No space left on device"),
+        pytest.raises(RunError, match=r"RESOURCE_EXHAUSTED.* No space left on device"),
         checkpoint._in_one_line("run"),
     ):
         raise ValueError(long)
