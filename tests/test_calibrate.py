@@ -14,7 +14,6 @@ from xmm_jax import calibrate as module
 from xmm_jax.calibrate import (
     FIRST_FIELD,
     Points,
-    angle_map,
     apertures,
     calibrate_on,
     coverage_table,
@@ -24,7 +23,7 @@ from xmm_jax.config import NetworkConfig
 from xmm_jax.data.pairs import make_sample
 from xmm_jax.dataset import STREAM_VALIDATION_FIRST
 from xmm_jax.errors import InputError
-from xmm_jax.instrument.camera import PN
+from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.model import Model, make_network
 from xmm_jax.models import init
 from xmm_jax.models.intervals import Bins, count_scores, fit
@@ -179,11 +178,11 @@ def test_aperture_holds_the_counts_of_its_source():
 
 def test_angles_are_those_of_the_frame():
     x, y = map(round, PN.axis)
-    assert angle_map(1).shape == PN.shape
-    assert angle_map(1)[y, x] == 0
-    assert angle_map(1)[y, x - 150] == pytest.approx(10.0)
-    fine = angle_map(2).reshape(PN.shape[0], 2, PN.shape[1], 2).mean((1, 3))
-    np.testing.assert_allclose(fine[:, :100], angle_map(1)[:, :100], atol=1e-3)
+    assert angle_map(PN, 1).shape == PN.shape
+    assert angle_map(PN, 1)[y, x] == 0
+    assert angle_map(PN, 1)[y, x - 150] == pytest.approx(10.0)
+    fine = angle_map(PN, 2).reshape(PN.shape[0], 2, PN.shape[1], 2).mean((1, 3))
+    np.testing.assert_allclose(fine[:, :100], angle_map(PN, 1)[:, :100], atol=1e-3)
 
 
 def test_fields_are_out_of_reach():

@@ -13,8 +13,7 @@ import numpy as np
 
 from xmm_jax.instrument.camera import PN, Camera
 from xmm_jax.metrics.consistency import LEAST, Consistency, c_statistic, consistency
-from xmm_jax.models.interpolation import live_pixels
-from xmm_jax.residual import check_sizes, expectation, weighted_counts
+from xmm_jax.residual import check_sizes, expectation, live_parts, weighted_counts
 
 SCALES_ARCSEC = (np.inf, 128.0, 64.0, 32.0, 16.0, 8.0)  # sigmas of the averages
 NOISE_SIGMA = 3.0  # up to which an average is left as it is
@@ -86,10 +85,8 @@ def conserve(
         As `xmm_jax.residual.expectation`.
     """
     upscale = check_sizes(rate, counts)
-    live = live_pixels(exposure, valid)
-    given = np.where(live, counts, 0), np.where(live, exposure, 0.0), live
-    grid = live.repeat(upscale, 0).repeat(upscale, 1)
-    image = np.where(grid, np.maximum(rate, 0.0), 0.0).astype(np.float32)
+    image, given = live_parts(rate, counts, exposure, valid)
+    image, live = image.astype(np.float32), given[-1]
     options = {"with_background": with_background, "camera": camera}
     first = seen = expectation(image, *given, **options)
     factor, worst = correction(seen.counts, seen.background, given[0], live, camera=camera)

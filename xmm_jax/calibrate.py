@@ -5,6 +5,7 @@ exposures, and compares what the network says with the noise-free truth: half of
 the quantiles, the other half say how often the truth lies between the bounds.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -17,17 +18,17 @@ from scipy.ndimage import maximum_filter
 from scipy.signal import fftconvolve
 from scipy.special import ndtri
 
-from xmm_jax.config import SimulatedConfig
 from xmm_jax.data.pairs import crop_frame, pad_sample
 from xmm_jax.data.thinning import generator, thin
 from xmm_jax.errors import InputError
 from xmm_jax.fields import draw_samples
-from xmm_jax.instrument.camera import PN, frame_axes, off_axis
+from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.log import progress
 from xmm_jax.losses.pixel import LOG_WIDTHS
 from xmm_jax.model import Model
 from xmm_jax.models.intervals import Bins, Intervals, count_scores, fit
 from xmm_jax.models.stretch import to_target
+from xmm_jax.presets import PRESETS
 from xmm_jax.protocols import FIRST
 from xmm_jax.step import respond
 
@@ -161,9 +162,7 @@ def draw_fields(task: str, fields: int, *, seed: int = 0) -> Iterator[dict[str, 
     seed : int
         Seed of the draws.
     """
-    config = SimulatedConfig(
-        fields=fields, varied=True, exposure_ks=100.0, target_exposure_ks=100.0, blends=0.2
-    )
+    config = dataclasses.replace(PRESETS[task]["small"].simulated, fields=fields)
     names = [f"sim-{config.sky}-{seed}-{FIRST_FIELD + i}" for i in range(fields)]
     return draw_samples(names, task=task, config=config, seed=seed)
 
@@ -202,7 +201,7 @@ def look(model: Model, sample: Sample, *, seed: int, exposures: int) -> dict[str
         )
         live = live & sample["target_valid"][..., 0]
         sigma = np.exp(np.clip(outputs[..., 1], *LOG_WIDTHS))
-        seen = Points(truth[..., 0], outputs[..., 0], sigma, exposure * share, angle_map(s))
+        seen = Points(truth[..., 0], outputs[..., 0], sigma, exposure * share, angle_map(PN, s))
         # Neighbours err together: one pixel of the finer grid for each of the input is enough.
         row, column = draw.integers(0, s, 2)
         some = tuple(image[row::s, column::s][live[row::s, column::s]] for image in seen)
@@ -240,13 +239,6 @@ def apertures(seen: Points, live: np.ndarray, upscale: int) -> Points:
     peak &= area >= LIVE_SHARE * disc.sum()
     root, u = (np.sqrt(np.maximum(image[peak], 0.0)) / upscale for image in (truth, said))
     return Points(root, u, np.full(u.shape, ROOT_SCATTER), seen.exposure[peak], seen.angle[peak])
-
-
-@functools.lru_cache(maxsize=2)
-def angle_map(upscale: int) -> np.ndarray:
-    """Off-axis angle of the pixels of the EPIC-pn frame [arcmin], ``[s*411, s*403]`` float32."""
-    x, y = frame_axes(PN, upscale)
-    return off_axis(PN, x[None, :], y[:, None])[0].astype(np.float32)
 
 
 def measure(looks: Iterable[dict[str, list[Points]]], law: Mapping[str, Intervals]) -> dict:

@@ -27,7 +27,7 @@ from xmm_jax.data.observation import Observation, read_observation
 from xmm_jax.domain import compare
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
-from xmm_jax.instrument.camera import PN, frame_axes, off_axis
+from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.log import progress, say
 from xmm_jax.losses.pixel import LOG_WIDTHS
 from xmm_jax.model import Model, load_model
@@ -149,10 +149,7 @@ def _errors(
     if model.intervals is None:
         return None
     s = model.scale.upscale
-    angle = None
-    if seconds.shape == PN.shape:
-        x, y = frame_axes(PN, s)
-        angle, _ = off_axis(PN, x[None, :], y[:, None])
+    angle = angle_map(PN, s) if seconds.shape == PN.shape else None
     width = np.exp(np.clip(said[..., 1], *LOG_WIDTHS))
     fine = seconds.repeat(s, 0).repeat(s, 1)
     low, high = model.intervals.bounds(said[..., 0], width, fine, angle)

@@ -93,11 +93,12 @@ def describe_data(model: Model, run: Path) -> Model:
         Its folder, with the manifest of the records; if these are still there they are looked
         through, see `xmm_jax.domain`.
     """
+    made = read_manifest(run)
     starts = json.loads((run / RUN).read_text())
-    about = {"records": read_manifest(run).settings, "device": starts[-1]["device"]}
+    about = {"records": made.settings, "device": starts[-1]["device"]}
     model = dataclasses.replace(model, origin=model.origin | about)
     records = Path(starts[-1]["data"])
-    if not (records / MANIFEST).is_file() or read_manifest(records) != read_manifest(run):
+    if not (records / MANIFEST).is_file() or read_manifest(records) != made:
         say(f"{records}: no longer there; the model will not know what its training set was like")
         return model
     wanted = ("counts", "exposure", "valid", "filter")

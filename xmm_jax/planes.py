@@ -118,14 +118,13 @@ def to_hdus(
         *errors,
         dq,
         _image("INPUT", counts, coarse, "count"),
-        *_checks(observation, result),
+        *_checks(observation, result, coarse),
     ]
 
 
-def _checks(observation: Observation, result: Enhanced) -> list[Any]:
+def _checks(observation: Observation, result: Enhanced, header: fits.Header) -> list[Any]:
     if result.support is None:
         return []
-    header = regrid_header(observation.header)
     table = fits.table_to_hdu(to_table(result.support, wcs=observation.wcs))
     table.name = "SOURCES"
     return [_image("RESIDUAL", np.float32(result.support.residual), header, "sigma"), table]

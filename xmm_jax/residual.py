@@ -15,7 +15,7 @@ from xmm_jax.instrument.background import background_shapes
 from xmm_jax.instrument.camera import PN, Camera
 from xmm_jax.metrics.consistency import LEAST, c_statistic, expected_counts
 from xmm_jax.metrics.response import UPSCALE, instrument_response
-from xmm_jax.models.background import BLOCK
+from xmm_jax.models.background import block_sums
 from xmm_jax.models.interpolation import live_pixels
 
 SMOOTHING_ARCSEC = 4.0  # sigma of the Gaussian under which residuals are added up: the detector's
@@ -107,6 +107,29 @@ def check_sizes(rate: np.ndarray, counts: np.ndarray) -> int:
     )
 
 
+def live_parts(
+    rate: np.ndarray, counts: np.ndarray, exposure: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """An image and its input without what is dead or negative.
+
+    Parameters
+    ----------
+    rate, counts, exposure, valid : ndarray
+        As for `expectation`.
+
+    Returns
+    -------
+    rate : ndarray
+        0 where dead, nowhere negative.
+    given : tuple of ndarray
+        Counts and exposure, 0 where dead, and the live pixels.
+    """
+    upscale, live = check_sizes(rate, counts), live_pixels(exposure, valid)
+    grid = live.repeat(upscale, 0).repeat(upscale, 1)
+    given = np.where(live, counts, 0), np.where(live, exposure, 0.0), live
+    return np.where(grid, np.maximum(rate, 0.0), 0.0), given
+
+
 def fit_background(
     seen: np.ndarray,
     counts: np.ndarray,
@@ -133,10 +156,10 @@ def fit_background(
         greatest Poisson likelihood in blocks of 16 pixels.
     """
     shapes = [np.where(valid, one * exposure, 0.0) for one in background_shapes(camera)]
-    parts = np.stack([_blocks(one) for one in shapes])
+    parts = np.stack([block_sums(one) for one in shapes])
     live = parts.sum(axis=0) > 0
     parts = parts[:, live]
-    found, known = (_blocks(np.where(valid, one, 0.0))[live] for one in (counts, seen))
+    found, known = (block_sums(np.where(valid, one, 0.0))[live] for one in (counts, seen))
     share = parts.sum(axis=1)
     level = np.full(len(parts), max(found.sum(), 1.0) / share.sum() / len(parts))
     for _ in range(ROUNDS):
@@ -208,12 +231,6 @@ def weighted_counts(
     spread = blur(np.maximum(expected, LEAST), sigma / 2**0.5) / (4 * np.pi * sigma**2)
     scale = mean.astype(float) / np.maximum(spread, 1e-30)
     return blur(counts, sigma) * scale, np.maximum(mean * scale, LEAST)
-
-
-def _blocks(image: np.ndarray) -> np.ndarray:
-    """Sums of blocks of 16 pixels a side, the last ones smaller."""
-    rows, columns = (np.arange(0, side, BLOCK) for side in image.shape)
-    return np.add.reduceat(np.add.reduceat(image, rows, 0), columns, 1).ravel()
 
 
 @functools.lru_cache(maxsize=2)

@@ -16,9 +16,9 @@ from xmm_jax.metrics.consistency import Consistency, consistency, expected_count
 from xmm_jax.metrics.detection import CANDIDATE, THRESHOLD, Table, detect
 from xmm_jax.metrics.matching import match
 from xmm_jax.metrics.sources import CELL_ARCSEC, ERASED_P, RADIUS_ARCSEC, UNSUPPORTED_P
-from xmm_jax.models.interpolation import count_rate, live_pixels
+from xmm_jax.models.interpolation import count_rate
 from xmm_jax.removal import profiles, take_out
-from xmm_jax.residual import Expectation, check_sizes, expectation, residual_map
+from xmm_jax.residual import Expectation, check_sizes, expectation, live_parts, residual_map
 
 if TYPE_CHECKING:
     from astropy.table import Table as AstropyTable
@@ -107,10 +107,8 @@ def check_support(
         As `xmm_jax.residual.expectation`.
     """
     upscale = check_sizes(rate, counts)
-    live = live_pixels(exposure, valid)
-    seen = np.where(live, counts, 0)
-    rate = np.where(live.repeat(upscale, 0).repeat(upscale, 1), np.maximum(rate, 0.0), 0.0)
-    given = seen, np.where(live, exposure, 0.0), live
+    rate, given = live_parts(rate, counts, exposure, valid)
+    seen, _, live = given
     whole = expectation(rate, *given, with_background=with_background, camera=camera)
     found = detect(rate, *given, threshold=CANDIDATE, camera=camera)
     features = _features(rate, *given, found, whole, threshold, camera)

@@ -5,6 +5,7 @@ unless said otherwise. Frames at `upscale` m hold m times as many pixels a side,
 native one: native = (fine + 0.5) / m - 0.5.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,6 +146,13 @@ def frame_axes(camera: Camera, upscale: int) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = camera.shape
     x, y = np.arange(upscale * columns), np.arange(upscale * rows)
     return to_native(x, upscale), to_native(y, upscale)
+
+
+@functools.lru_cache(maxsize=2)
+def angle_map(camera: Camera, upscale: int) -> np.ndarray:
+    """Off-axis angle of the pixels of the frame [arcmin], ``[s*y, s*x]`` float32."""
+    x, y = frame_axes(camera, upscale)
+    return off_axis(camera, x[None, :], y[:, None])[0].astype(np.float32)
 
 
 def canvas_axes(camera: Camera, upscale: int) -> tuple[np.ndarray, np.ndarray]:

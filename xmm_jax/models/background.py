@@ -50,8 +50,8 @@ def subtract_background(
     native = rate.reshape(rows, upscale, columns, upscale).sum(axis=(1, 3))
     shapes = [np.ones(live.shape)] if shapes is None else shapes
     maps = np.stack([np.where(live, shape, 0.0) for shape in shapes])
-    counts = _blocks(native * seconds)
-    expected = np.stack([_blocks(one * seconds) for one in maps])
+    counts = block_sums(native * seconds)
+    expected = np.stack([block_sums(one * seconds) for one in maps])
     level = fit_levels(counts, expected, clip=clip)
     fine = (np.tensordot(level, maps, 1) / upscale**2).repeat(upscale, 0).repeat(upscale, 1)
     return np.where(live.repeat(upscale, 0).repeat(upscale, 1), rate - fine, 0).astype(np.float32)
@@ -92,7 +92,7 @@ def fit_levels(counts: np.ndarray, expected: np.ndarray, *, clip: float = 2.0) -
     return level
 
 
-def _blocks(image: np.ndarray) -> np.ndarray:
+def block_sums(image: np.ndarray) -> np.ndarray:
     """Sums of blocks; the image is filled up with zeros."""
     rows, columns = image.shape
     image = np.pad(image, ((0, -rows % BLOCK), (0, -columns % BLOCK)))
