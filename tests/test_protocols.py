@@ -53,6 +53,31 @@ def test_real_fields(shared):
 
 
 @pytest.mark.reference
+def test_photons_of_real_fields_dealt_at_random(shared):
+    first, again, other = (
+        {f.name: f for f in real_fields(shared / "data/real", "thinned", seed=seed)}
+        for seed in (0, 0, 1)
+    )
+    assert len(first) == 4
+    for name, field in first.items():
+        sample = field.sample
+        assert field.protocol == "thinned"
+        assert field.wcs is not None
+        assert sample["exposure"].max() == pytest.approx(20_000)
+        # Every photon once: together they are the whole image, in the ratio of the exposures.
+        assert sample["target_exposure"].max() > 20_000
+        seen, kept = sample["counts"].sum(), sample["target"].sum()
+        share = 20_000 / (20_000 + sample["target_exposure"].max())
+        assert abs(seen - share * (seen + kept)) < 5 * np.sqrt(share * (1 - share) * (seen + kept))
+        np.testing.assert_array_equal(sample["counts"], again[name].sample["counts"])
+        moved = other[name].sample
+        assert (sample["counts"] != moved["counts"]).any()
+        np.testing.assert_array_equal(
+            sample["counts"] + sample["target"], moved["counts"] + moved["target"]
+        )
+
+
+@pytest.mark.reference
 def test_published_simulations(shared):
     fields = list(sixte_fields(shared / "data/sim", "sr"))
     assert [f.name.split("_")[0] for f in fields] == ["TNG100", "TNG300", "TNG50"]

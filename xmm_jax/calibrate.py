@@ -18,6 +18,7 @@ from scipy.ndimage import maximum_filter
 from scipy.signal import fftconvolve
 from scipy.special import ndtri
 
+from xmm_jax.aperture import LIVE_SHARE, ROOT_SCATTER, disc
 from xmm_jax.data.pairs import crop_frame, pad_sample
 from xmm_jax.data.thinning import generator, thin
 from xmm_jax.errors import InputError
@@ -36,10 +37,6 @@ from xmm_jax.step import respond
 FIRST_FIELD = FIRST["tuning"] + 2**28
 SHORTEST_SHARE = 0.05  # of 100 ks
 CHANCES = (0.5, 0.68, 0.9, 0.95)
-APERTURE_ARCSEC = 15.0
-LIVE_SHARE = 0.95  # of an aperture
-# The square root of a Poisson count scatters by 1/2, however large the count.
-ROOT_SCATTER = 0.5
 # With background no pixel is faint but in a few fields at the shortest exposures.
 BINS = {"sr": Bins(), "dn": Bins(counts=Bins().counts[2:])}
 APERTURE_BINS = Bins(counts=(10.0, 30.0, 100.0, 300.0, 1000.0), angle_arcmin=(8.0,))
@@ -218,7 +215,7 @@ def apertures(seen: Points, live: np.ndarray, upscale: int) -> Points:
     seen : Points
         Images [s*y, s*x].
     live : ndarray of bool
-        Pixels that count, same shape; an aperture needs 95 % of its pixels.
+        Pixels that count, same shape; an aperture needs half of its pixels.
     upscale : int
         s.
 
@@ -227,16 +224,13 @@ def apertures(seen: Points, live: np.ndarray, upscale: int) -> Points:
     Points
         Square roots of counts, background and all; the stated width is that of a Poisson count.
     """
-    radius = APERTURE_ARCSEC / PN.pixel_arcsec * upscale
-    reach = int(radius)
-    across = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
-    disc = (across <= radius).astype(float)
+    inside = disc(upscale).astype(float)
     counts = np.where(live, [seen.truth**2, seen.u**2, np.ones_like(seen.u)], 0.0)
-    truth, said, area = fftconvolve(counts, disc[None], mode="same", axes=(1, 2))
+    truth, said, area = fftconvolve(counts, inside[None], mode="same", axes=(1, 2))
     shown = np.where(live, seen.u, 0.0)
     # The very edge of a plateau is as good as its middle; there are none in practice.
-    peak = live & (shown == maximum_filter(shown, size=2 * reach + 1))
-    peak &= area >= LIVE_SHARE * disc.sum()
+    peak = live & (shown == maximum_filter(shown, size=len(inside)))
+    peak &= area >= LIVE_SHARE * inside.sum()
     root, u = (np.sqrt(np.maximum(image[peak], 0.0)) / upscale for image in (truth, said))
     return Points(root, u, np.full(u.shape, ROOT_SCATTER), seen.exposure[peak], seen.angle[peak])
 

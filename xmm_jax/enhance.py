@@ -20,6 +20,7 @@ import numpy as np
 from tyro.conf import Positional
 
 from xmm_jax import __version__
+from xmm_jax.aperture import counts_within
 from xmm_jax.backprojection import conserve as back_projected
 from xmm_jax.config import TASKS
 from xmm_jax.data.fitsfile import write_fits
@@ -131,6 +132,10 @@ def enhance(
     checked = None
     if support:
         checked = check_support(rate, counts, exposure, valid, with_background=background)
+        if model.apertures is not None:
+            places = checked.features["x_out"], checked.features["y_out"]
+            fluxes = counts_within(rate, seconds, valid, places, model.apertures)
+            checked = dataclasses.replace(checked, features=checked.features | fluxes)
         dq = dq | dq_bits(checked)
     return Enhanced(rate, dq.astype(np.uint8), *(errors or (None, None)), support=checked)
 

@@ -14,13 +14,15 @@ import jax
 
 from xmm_jax import __version__
 from xmm_jax.benchmark_sets import find_set, verdict
+from xmm_jax.card import compare_scores
 from xmm_jax.config import TASKS, SimulatedConfig, TaskName
 from xmm_jax.contenders import Contender, classical, network, tuned
 from xmm_jax.data.folder import replacing
-from xmm_jax.errors import InputError, command
+from xmm_jax.errors import InputError, RunError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.log import progress, say
 from xmm_jax.metrics.report import write_report
+from xmm_jax.model import load_model
 from xmm_jax.models import baselines
 from xmm_jax.protocols import Field, Protocol, real_fields, simulated_fields, sixte_fields
 from xmm_jax.reporting import choose_shown, make_page, table
@@ -47,17 +49,19 @@ class EvaluateConfig:
     """Classical methods; none given: the usual ones; "none": no other than the input."""
     protocol: Protocol = "simulated"
     """simulated: noise-free truth. disjoint: real images, photons that the input does not hold.
-    nested: real images as published, target and input share photons."""
+    thinned: real images, photons dealt at random to input and target. nested: real images as
+    published, target and input share photons."""
     data: str = ""
-    """Folder of real images (disjoint, nested) or of published SIXTE simulations (simulated);
-    empty: fields drawn by the simulator."""
+    """Folder of real images (disjoint, thinned, nested) or of published SIXTE simulations
+    (simulated); empty: fields drawn by the simulator."""
     set: str = ""
     """Set of simulated fields that scores are quoted for (sr-20, sr-200, dn-20, dn-200); decides
     task, n, seed and preset."""
     n: int = 200
     """Number of simulated fields."""
     seed: int = 0
-    """Seed of the simulated fields; scores of equal n, seed and preset are of the same fields."""
+    """Seed of the simulated fields, or of the division of thinned ones; scores of equal n, seed and
+    preset are of the same fields."""
     preset: Literal["physical", "reference"] = "physical"
     """Simulator preset of the fields."""
     tune: int = 4
@@ -72,6 +76,9 @@ class EvaluateConfig:
     beside: str = ""
     """FITS image of another telescope (Chandra, say) to draw in the report beside the real field it
     lies in, with contours."""
+    card: str = ""
+    """Model (sr, dn or a folder) whose card the networks are set beside: is a second training as
+    good as the first? Exit code 1 if it is worse."""
     out: str = ""
     """Folder to write."""
     overwrite: bool = False
@@ -93,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config = fix_set(config)
     if config.n < 1 or config.tune < 0 or config.planted < 0:
         raise InputError("--n must be at least 1, --tune and --planted at least 0")
+    card = load_model(config.card).scores if config.card else {}
     folder = Path(config.out).absolute()
     with replacing(folder, overwrite=config.overwrite, ours=METRICS) as partial:
         contenders = find_contenders(config)
@@ -110,6 +118,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.set:
         say(f"fields of {config.set}: {metrics['set']['fields are']}")
     say(f"wrote {config.out}: {files}")
+    if config.card:
+        text, worse = compare_scores(card, metrics)
+        say(text)
+        if worse:
+            raise RunError(f"worse than the card of {config.card} says, by more than seeds scatter")
 
 
 def fix_set(config: EvaluateConfig) -> EvaluateConfig:
@@ -143,7 +156,7 @@ def find_fields(config: EvaluateConfig, numbers: Sequence[int] | None = None) ->
     elif config.task != "dn":
         raise InputError("real images judge --task=dn only: there is no sharper camera")
     else:
-        fields = real_fields(config.data, config.protocol)
+        fields = real_fields(config.data, config.protocol, seed=config.seed)
     return (field for i, field in enumerate(fields) if numbers is None or i in numbers)
 
 

@@ -8,13 +8,13 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
 from xmm_jax.calibrate import calibrate, coverage_table
+from xmm_jax.card import Scores, scores_of
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import read_manifest
 from xmm_jax.data.tfrecord import RecordSource
@@ -27,7 +27,6 @@ from xmm_jax.provenance import RUN
 
 STABLEHLO = "model.stablehlo"
 COVERAGE = "coverage.json"
-SCORES = ("PSNR", "bits", "SSIM", "MS_SSIM", "HaarPSI")  # of the card
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +107,7 @@ def describe_data(model: Model, run: Path) -> Model:
     return dataclasses.replace(model, domain=domain)
 
 
-def read_scores(files: Sequence[str]) -> dict[str, Any]:
+def read_scores(files: Sequence[str]) -> Scores:
     """Scores for the card from evaluations.
 
     Parameters
@@ -126,19 +125,11 @@ def read_scores(files: Sequence[str]) -> dict[str, Any]:
     InputError
         If a file is not of `evaluate`.
     """
-    scores: dict[str, Any] = {}
+    scores: Scores = {}
     for file in files:
         try:
-            found = json.loads(Path(file).read_text())
-            asked, number = found["settings"], found["set"]["fields"]
-            mark = found["set"]["digest"][:6]
-            name = f"{number} {asked['protocol']} fields for {asked['task']}, {mark}"
-            scores.setdefault(name, {}).update(
-                {
-                    row: {figure: means[figure][0] for figure in SCORES if figure in means}
-                    for row, means in found["summary"].items()
-                }
-            )
+            for name, rows in scores_of(json.loads(Path(file).read_text())).items():
+                scores.setdefault(name, {}).update(rows)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"--scores={file}: not metrics of `evaluate` ({error})") from None
     return scores

@@ -2,7 +2,9 @@
 
 ``simulated``: drawn fields, of which the noise-free truth and the catalogue are known; or, where a
 folder of published SIXTE simulations is named, those.
-``disjoint``: real images, judged on photons that the input does not hold.
+``disjoint``: real images, judged on photons that the input does not hold, from other minutes.
+``thinned``: real images, each photon dealt at random to the input or to what it is judged on: the
+telescope drifts and sources vary in both alike, so what is left is the photon noise.
 ``nested``: real images as published, of which target and input share photons; to compare only.
 """
 
@@ -27,7 +29,7 @@ from xmm_jax.fields import catalogue, draw_samples
 from xmm_jax.instrument.camera import PN
 from xmm_jax.simulator.truth import truth_columns
 
-Protocol = Literal["simulated", "disjoint", "nested"]
+Protocol = Literal["simulated", "disjoint", "thinned", "nested"]
 
 # Numbers of fields that no training run draws: those count from 0, and the validation fields of a
 # stream begin at 2**31 - 2**16.
@@ -43,7 +45,7 @@ class Field:
     name : str
         Observation or simulation.
     protocol : str
-        ``simulated``, ``disjoint`` or ``nested``.
+        ``simulated``, ``disjoint``, ``thinned`` or ``nested``.
     sample : dict
         Pair of `xmm_jax.data.schema` on the native frame, images [y, x, 1].
     catalogue : dict of str to ndarray or None
@@ -97,15 +99,18 @@ def simulated_fields(
         yield Field(f"{config.sky}-{seed}-{i:03d}", "simulated", sample, columns)
 
 
-def real_fields(root: str | Path, pairing: str) -> Iterator[Field]:
+def real_fields(root: str | Path, pairing: str, *, seed: int = 0) -> Iterator[Field]:
     """Real images of a folder in the published layout, for task ``dn``.
 
     Parameters
     ----------
     root : str or Path
-        Folder that holds ``20ks``, ``50ks``, ``full``.
+        Folder that holds ``20ks``, ``50ks``, ``full``; for ``thinned`` any images longer than
+        25 ks.
     pairing : str
-        ``disjoint`` or ``nested``.
+        ``disjoint``, ``thinned`` or ``nested``.
+    seed : int
+        Of the random division, for ``thinned``.
 
     Yields
     ------
@@ -119,10 +124,11 @@ def real_fields(root: str | Path, pairing: str) -> Iterator[Field]:
         For a folder without such images.
     """
     paths = {image.obs_id: image.path for image in map(parse_name, find_files([root])) if image}
-    for draw in real_source([root], pairing=pairing).draws.values():
+    for draw in real_source([root], pairing=pairing, seed=seed).draws.values():
         for sample in draw():
             obs_id = sample["obs_id"]
-            wcs, _ = sky_wcs(read_image(paths[obs_id]).header)
+            path = paths.get(obs_id)  # none if the file is not named as published
+            wcs = sky_wcs(read_image(path).header)[0] if path else None
             yield Field(obs_id, sample["pairing"], sample, wcs=wcs)
 
 

@@ -58,6 +58,10 @@ COLUMNS = {
         Column("purity", "pure", "high", 3, "share of what is found that is there"),
         Column("f1", "F1", "high", 3),
         Column("completeness_at_95", "complete at 95 %", "high", 3, "at a purity of 95 %"),
+        Column("depth_at_95", "depth [count]", "low", 1, "half are found, at a purity of 95 %"),
+        Column(
+            "profile_error", "profile", "low", 3, "mean error of rings about an extended source"
+        ),
         Column("offset_median", "offset [″]", "low", 2, "median distance, 30 counts or more"),
         Column("own_bias", "flux bias", "", 3, "median, 100 counts or more, own detections"),
         Column("erased", "erased", "low", 4, "share of sure sources that are gone"),
@@ -70,11 +74,11 @@ COLUMNS = {
 SUMMARY = (
     "PSNR", "floor_PSNR", "bits", "SSIM", "MS_SSIM", "HaarPSI", "mask/PSNR", "sqrt/PSNR", "z",
     "blob_sigma", "exposure_ratio", "background_rms", "snr_f", "completeness", "purity",
-    "completeness_at_95", "offset_median", "own_bias", "erased", "unsupported", "invented", "d50",
-    "seconds",
+    "completeness_at_95", "depth_at_95", "profile_error", "offset_median", "own_bias", "erased",
+    "unsupported", "invented", "d50", "seconds",
 )  # fmt: skip
-TEXT = ("PSNR", "floor_PSNR", "bits", "SSIM", "HaarPSI", "completeness_at_95", "invented", "d50",
-        "seconds")  # fmt: skip
+TEXT = ("PSNR", "floor_PSNR", "bits", "SSIM", "HaarPSI", "completeness_at_95", "depth_at_95",
+        "profile_error", "invented", "d50", "seconds")  # fmt: skip
 PAPER_TABLE = {"sr": "Table 5", "dn": "Table 4"}
 WORST, SHOWN, SHOWN_METHODS = 3, 5, 4
 HOW = (
@@ -248,7 +252,7 @@ def verdict(metrics: Metrics) -> str:
     names = [one["name"] for one in metrics["methods"] if one["name"] != "input"]
     if not names:
         return "Only the input was judged."
-    figure = "bits" if metrics["settings"]["protocol"] == "disjoint" else "PSNR"
+    figure = "bits" if metrics["settings"]["protocol"] in ("disjoint", "thinned") else "PSNR"
     column = COLUMNS[figure]
     value = {name: metrics["summary"][name][figure][0] for name in ("input", *names)}
     best, last = max(names, key=lambda name: value[name]), names[-1]

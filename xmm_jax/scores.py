@@ -21,6 +21,7 @@ from xmm_jax.metrics.noise import (
     effective_exposure_ratio,
     noise_power_spectrum,
 )
+from xmm_jax.metrics.profiles import deviation, ring_ratios
 from xmm_jax.metrics.psf_stack import isolated, stack
 from xmm_jax.metrics.response import instrument_response
 from xmm_jax.metrics.sources import compare_sources, visible
@@ -63,6 +64,8 @@ class Truth(NamedTuple):
         Its point sources.
     alone : ndarray of bool or None
         Which of them are bright and isolated.
+    centre : tuple of float or None
+        x and y of the extended source [native pixel].
     """
 
     counts: np.ndarray
@@ -79,6 +82,7 @@ class Truth(NamedTuple):
     sigma: np.ndarray | None
     catalogue: Table | None
     alone: np.ndarray | None
+    centre: tuple[float, float] | None
 
 
 def prepare_truth(field: Field, task: str) -> Truth:
@@ -106,16 +110,18 @@ def prepare_truth(field: Field, task: str) -> Truth:
     upscale = TASKS[task].upscale
     given = count_rate(counts - background, exposure, valid).repeat(upscale, 0).repeat(upscale, 1)
     faint = live & (rate <= np.quantile(rate[live], FAINT_SHARE))
-    catalogue = sigma = alone = None
+    catalogue = sigma = alone = centre = None
     if field.catalogue is not None:
         catalogue = visible(field.catalogue, exposure, valid)
         sigma = matched_filter(rate, counts, exposure, valid).sigma
         alone = isolated(catalogue, live_pixels(exposure, valid))
+        x, y = (float(field.catalogue[axis][0]) for axis in ("x", "y"))  # see `truth_columns`
+        centre = x, y
     return Truth(
         *(counts, exposure, valid),
         *(rate, live, held_out, seconds, noisy),
         *(background, given / upscale**2, faint),
-        *(sigma, catalogue, alone),
+        *(sigma, catalogue, alone, centre),
     )
 
 
@@ -163,7 +169,8 @@ def image_figures(
         held-out photon; ``floor_PSNR`` and ``ceiling_PSNR`` [dB] where the target has noise; ``z``
         and ``blob_sigma`` of the residual; where the target has none, ``background_rms``
         of cells of 16 arcsec [1e-6 count/s/pixel] and ``exposure_ratio``: how much longer one would
-        have to look for a background as steady.
+        have to look for a background as steady; ``profile_bias`` and ``profile_error`` of the
+        extended source, where it is known and the target has no background.
     Consistency
         The residual.
     """
@@ -194,6 +201,10 @@ def image_figures(
         found["exposure_ratio"] = effective_exposure_ratio(
             rate, truth.given, truth.faint, **options
         )
+    if truth.centre is not None and not goal.target_background:
+        seconds = float(np.median(truth.exposure[truth.valid]))
+        ratios = ring_ratios(rate, truth.rate, truth.live, truth.centre, seconds=seconds)
+        found |= deviation(ratios)
     return found, seen
 
 

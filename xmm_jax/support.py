@@ -194,6 +194,7 @@ def to_table(support: Support, *, wcs: "WCS | None" = None) -> "AstropyTable":
     units = dict.fromkeys(("x", "y", "x_out", "y_out"), "pix")
     units |= {"rate": "ct / s", "counts": "ct", "photons": "ct"}
     units |= {"expected_with": "ct", "expected_without": "ct"}
+    units |= dict.fromkeys(("aperture", "aperture_lo", "aperture_hi"), "ct")
     erased = dict(support.erased)
     # What the image predicts at an erased place is what it predicts without the feature.
     erased["expected_without"] = erased["expected_with"] = erased.pop("expected")

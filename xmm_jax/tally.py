@@ -10,6 +10,7 @@ import numpy as np
 from xmm_jax.config import TASKS
 from xmm_jax.contenders import Contender
 from xmm_jax.instrument.camera import PN
+from xmm_jax.metrics.depth import at_purity, depth
 from xmm_jax.metrics.detection import Table
 from xmm_jax.metrics.photometry import signal_to_noise
 from xmm_jax.metrics.psf_stack import shape
@@ -17,7 +18,6 @@ from xmm_jax.metrics.sources import (
     ANGLE_EDGES,
     COUNTS_EDGES,
     LISTED_COUNTS,
-    at_purity,
     by_bins,
     figures,
     summarise,
@@ -112,9 +112,9 @@ def amount(judged: Sequence[Judged], task: str, *, seed: int = 0) -> dict[str, A
     dict
         ``set``; ``summary``: mean and standard error over fields of every figure of every
         contender; ``fields``: every figure; ``noise``: mean frequency and power of the noise. With
-        catalogues also ``sources`` (figures of `xmm_jax.metrics.sources.figures`, completeness at a
-        purity of 95 %, signal to noise, with bootstrap errors), ``by_counts``, ``by_off_axis`` and
-        ``shapes`` of stacked point sources in rings of off-axis angle.
+        catalogues also ``sources`` (figures of `xmm_jax.metrics.sources.figures`, completeness and
+        depth at a purity of 95 %, signal to noise, with bootstrap errors), ``by_counts``,
+        ``by_off_axis`` and ``shapes`` of stacked point sources in rings of off-axis angle.
     """
     names = list(judged[0].figures)
     fields = [
@@ -162,7 +162,11 @@ def _source_figures(truth: Table, found: Table) -> dict[str, float]:
     bright = truth["counts"] >= LISTED_COUNTS
     columns = (("flux", "forced"), ("error", "error"), ("background", "background"))
     snr = signal_to_noise({name: truth[column][bright] for name, column in columns})
-    pure = {"completeness_at_95": at_purity(truth, found, PURITY), "snr": snr}
+    pure = {
+        "completeness_at_95": at_purity(truth, found, PURITY),
+        "depth_at_95": depth(truth, found, PURITY),
+        "snr": snr,
+    }
     return figures(truth, found) | pure
 
 

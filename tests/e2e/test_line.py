@@ -238,6 +238,9 @@ def test_a_model_with_error_bars_from_training_to_the_fits_file(records, field, 
         assert (hdus["ERR_LO"].data[live] + hdus["ERR_HI"].data[live] > 0).all()
         assert (hdus["ERR_LO"].data <= hdus["RATE"].data).all()
         assert not hdus["ERR_HI"].data[~live].any()
+        sources = hdus["SOURCES"].data
+        shown = sources[np.isfinite(sources["aperture"])]
+        assert (shown["aperture_lo"] <= shown["aperture_hi"]).all()
     export.main([f"--run={model}", f"--out={half}", "--half", "--symmetric"])
     again = xmm_jax.load_model(half)
     assert again.domain == found.domain

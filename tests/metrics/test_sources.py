@@ -7,7 +7,6 @@ from scipy.stats import poisson
 
 from xmm_jax.metrics import sources
 from xmm_jax.metrics.sources import (
-    at_purity,
     by_bins,
     compare_sources,
     figures,
@@ -134,17 +133,6 @@ def test_nothing_found_in_a_field():
     assert numbers["completeness"] == 0
     assert np.isnan(numbers["purity"])
     assert numbers["erased"] == 1.0
-    assert at_purity(**tables, purity=0.9) == 0.0
-
-
-def test_completeness_at_equal_purity():
-    found = {"significance": np.array([9.0, 8.0, 7.0, 6.0, 5.0, 4.0])}
-    found["real"] = np.array([True, True, False, True, True, False])
-    truth = {"significance": np.array([9.0, 8.0, 6.0, 5.0, 0.0]), "counts": np.full(5, 50.0)}
-    # Pure shares from the top: 1, 1, 2/3, 3/4, 4/5, 4/6.
-    assert at_purity(truth, found, 0.95) == pytest.approx(2 / 5)
-    assert at_purity(truth, found, 0.80) == pytest.approx(4 / 5)
-    assert at_purity(truth, found, 0.66) == pytest.approx(4 / 5)
 
 
 def test_bootstrap_error_is_that_of_the_binomial_law():

@@ -111,7 +111,9 @@ def test_a_job_that_is_killed_stopped_and_requeued_gives_the_same_weights(cluste
         """Wait until the job is back in the queue, and do not let it wait there for two minutes."""
         wait_until(lambda: "BeginTime" in slurm(cluster, "squeue", "--noheader"))
         say(f"after step {last_step(run)}: {slurm(cluster, 'squeue', '--noheader').strip()}")
-        slurm(cluster, "scontrol", "update", f"JobId={job}", "StartTime=now")
+        # Within the second that revoked the credential of the old start, slurmd takes the new one
+        # for revoked too and the job fails ("Killing non-startable batch").
+        slurm(cluster, "scontrol", "update", f"JobId={job}", "StartTime=now+3seconds")
 
     options = ("--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=1")
     sbatch = ("sbatch", "--parsable", *options)
@@ -138,11 +140,17 @@ def test_a_job_that_is_killed_stopped_and_requeued_gives_the_same_weights(cluste
         say(f"interrupted: {weights_of(output.read_text())}")
         say(f"uninterrupted: {weights_of(whole.read_text())}")
     finally:
+        for what in ("job", "node"):
+            say(slurm(cluster, "scontrol", "show", what))
         slurm(cluster, "scancel", "--user=root")
         said = output.read_text() if output.exists() else ""
         said = re.sub(r"(?m)^\d: ( *@|\*\*\*).*\n", "", said)  # stacks of C++
+        controller = Path(cluster["SLURM_CONF"]).with_name("slurmctld.log").read_text()
+        parts = ("\n".join(events), "output of the job", said, "the controller", controller)
+        happened = "\n\n".join(parts)
+        print(happened)  # pytest shows it where the test fails
         if log := os.environ.get("XMM_JAX_SLURM_LOG"):
-            Path(log).write_text("\n".join([*events, "", "output of the job", "", said]))
+            Path(log).write_text(happened)
 
     assert weights_of(said) == weights_of(whole.read_text())
     # Killed: from the last checkpoint. Stopped and requeued: from the very step.

@@ -206,7 +206,8 @@ def figures(truth: Table, found: Table, *, threshold: float = THRESHOLD) -> dict
         [arcsec] beyond 30 counts; ``erased``, the share of sources with an input p-value below 1e-4
         of which not even a candidate is left; ``unsupported``, the share of what was found with an
         input p-value above 0.05; ``forced_bias`` ... and ``own_bias`` ... of
-        `xmm_jax.metrics.photometry.bias_and_scatter` beyond 100 counts. NaN where there is none.
+        `xmm_jax.metrics.photometry.bias_and_scatter` beyond 100 counts, and ``forced_bias_30``,
+        ``own_bias_30`` beyond 30. NaN where there is none.
     """
     erased = _mean(~truth["found"][truth["p_value"] < ERASED_P])
     truth, found = _cut(truth, found, threshold)
@@ -230,6 +231,8 @@ def figures(truth: Table, found: Table, *, threshold: float = THRESHOLD) -> dict
     for kind in ("forced", "own"):
         numbers = bias_and_scatter(truth[kind][strong], truth["seen_rate"][strong])
         result |= {f"{kind}_{name}": value for name, value in numbers.items()}
+        weaker = bias_and_scatter(truth[kind][bright], truth["seen_rate"][bright])
+        result[f"{kind}_bias_30"] = weaker["bias"]
     return result
 
 
@@ -274,29 +277,6 @@ def by_bins(
         "true": np.array([np.sum(listed & (true_bin == one)) for one in bins]),
         "found": np.array([np.sum(found_bin == one) for one in bins]),
     }
-
-
-def at_purity(truth: Table, found: Table, purity: float) -> float:
-    """Completeness beyond 30 counts at the least significance that still gives a purity.
-
-    Parameters
-    ----------
-    truth, found : dict of ndarray
-        From `compare_sources`, of all that was found at `CANDIDATE` significance.
-    purity : float
-        Wanted share of real ones among what is found.
-
-    Returns
-    -------
-    float
-        Completeness; it compares methods at equal purity. 0 if none is as pure.
-    """
-    order = np.argsort(-found["significance"], kind="stable")
-    pure = np.cumsum(found["real"][order]) / np.arange(1, len(order) + 1) >= purity
-    if not pure.any():
-        return 0.0
-    least = found["significance"][order][np.flatnonzero(pure)[-1]]
-    return _mean(truth["significance"][truth["counts"] >= LISTED_COUNTS] >= least)
 
 
 def summarise(
