@@ -5,7 +5,8 @@ import pytest
 from scipy.special import ndtri
 
 from xmm_jax.aperture import counts_within, disc
-from xmm_jax.calibrate import APERTURE_BINS, Points, apertures
+from xmm_jax.calibrate import APERTURE_BINS, apertures
+from xmm_jax.coverage import Points
 from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.instrument.detector import mask
 from xmm_jax.models.intervals import LEVELS, Intervals

@@ -11,15 +11,9 @@ import pytest
 from scipy import stats
 
 from xmm_jax import calibrate as module
-from xmm_jax.calibrate import (
-    FIRST_FIELD,
-    Points,
-    apertures,
-    calibrate_on,
-    coverage_table,
-    measure,
-)
+from xmm_jax.calibrate import FIRST_FIELD, apertures, calibrate_on
 from xmm_jax.config import NetworkConfig
+from xmm_jax.coverage import Points, coverage_table, measure
 from xmm_jax.data.pairs import make_sample
 from xmm_jax.dataset import STREAM_VALIDATION_FIRST
 from xmm_jax.errors import InputError

@@ -30,7 +30,7 @@ from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.log import progress, say
-from xmm_jax.losses.pixel import LOG_WIDTHS
+from xmm_jax.losses.pixel import stated_width
 from xmm_jax.model import Model, load_model
 from xmm_jax.models.stretch import to_rate
 from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced, to_hdus
@@ -155,7 +155,7 @@ def _errors(
         return None
     s = model.scale.upscale
     angle = angle_map(PN, s) if seconds.shape == PN.shape else None
-    width = np.exp(np.clip(said[..., 1], *LOG_WIDTHS))
+    width = np.asarray(stated_width(said[..., 1]))
     fine = seconds.repeat(s, 0).repeat(s, 1)
     low, high = model.intervals.bounds(said[..., 0], width, fine, angle)
     return _rates(model, low, seconds), _rates(model, high, seconds)

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
-from xmm_jax.calibrate import calibrate, coverage_table
+from xmm_jax.calibrate import calibrate
 from xmm_jax.card import Scores, scores_of
+from xmm_jax.coverage import coverage_table
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import read_manifest
 from xmm_jax.data.tfrecord import RecordSource

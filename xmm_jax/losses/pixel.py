@@ -106,5 +106,10 @@ def spread(prediction: jax.Array, target: jax.Array) -> jax.Array:
     return _mean(log_width + jnp.square(error * jnp.exp(-log_width)) / 2)
 
 
+def stated_width(log_width: jax.Array) -> jax.Array:
+    """Width in square roots of counts of the second output of a network, any shape."""
+    return jnp.exp(jnp.clip(log_width, *LOG_WIDTHS))
+
+
 def _mean(image: jax.Array) -> jax.Array:
     return jnp.mean(image, axis=(1, 2, 3))
