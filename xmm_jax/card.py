@@ -117,9 +117,11 @@ def scores_of(metrics: Mapping[str, Any]) -> Scores:
     asked, found = metrics["settings"], metrics["set"]
     name = f"{found['fields']} {asked['protocol']} fields for {asked['task']}, "
     networks = [one["name"] for one in metrics["methods"] if one["ours"]]
-    own = {networks[0]: OWN} if len(networks) == 1 else {}
+    own = networks if len(networks) == 1 else []
     rows = {
-        own.get(row, row): {figure: means[figure][0] for figure in FIGURES if figure in means}
+        OWN if row in own else row: {
+            figure: means[figure][0] for figure in FIGURES if figure in means
+        }
         for row, means in metrics["summary"].items()
     }
     return {name + found["digest"][:6]: rows}

@@ -106,7 +106,7 @@ def spread(prediction: jax.Array, target: jax.Array) -> jax.Array:
     return _mean(log_width + jnp.square(error * jnp.exp(-log_width)) / 2)
 
 
-def stated_width(log_width: jax.Array) -> jax.Array:
+def stated_width(log_width: jax.typing.ArrayLike) -> jax.Array:
     """Width in square roots of counts of the second output of a network, any shape."""
     return jnp.exp(jnp.clip(log_width, *LOG_WIDTHS))
 
