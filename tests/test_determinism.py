@@ -43,6 +43,7 @@ def learn(devices, steps=20):
     return jax.device_get(state.params), jax.device_get(first.params)
 
 
+@pytest.mark.slow
 def test_any_number_of_devices_learns_the_same():
     alone, before = learn(1)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), alone, before)

@@ -49,7 +49,10 @@ def equal(one, other):
 
 
 # Four devices share a batch of four; other batches are drawn on one.
-@pytest.mark.parametrize(("batch_size", "first"), [(1, 3), (3, 0), (2, 2), (4, 0)])
+@pytest.mark.parametrize(
+    ("batch_size", "first"),
+    [(1, 3), (3, 0), (2, 2), pytest.param(4, 0, marks=pytest.mark.slow)],
+)
 def test_stream_and_records_give_the_same(recorded, batch_size, first):
     batch = next(stream(batch_size, first))
     assert batch["index"].tolist() == list(range(first * batch_size, (first + 1) * batch_size))
@@ -90,6 +93,7 @@ def digests(numbers):
     ]
 
 
+@pytest.mark.slow
 def test_fresh_process_gives_the_same():
     program = (
         "from xmm_jax import fields; from xmm_jax.config import SimulatedConfig\n"

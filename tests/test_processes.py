@@ -60,6 +60,7 @@ def losses(run):
     return {(row["step"], row["split"]): row["loss"] for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.multidevice
 def test_two_processes_are_as_good_as_one_and_one_goes_on_from_what_both_saved(
     start, records, tmp_path

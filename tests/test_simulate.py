@@ -63,6 +63,7 @@ def test_sheet_shows_input_left_and_target_right(tmp_path):
         write_sheet(tmp_path / "none" / "sheet.png", fields)
 
 
+@pytest.mark.slow
 def test_catalogue_names_what_is_in_the_images(tmp_path):
     flags = ["--task=dn", "--n=2", "--seed=4", "--target_exposure_ks=1000", f"--out={tmp_path}"]
     simulate.main(flags)

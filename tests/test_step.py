@@ -78,7 +78,7 @@ def test_weights_averages_and_moments_are_written_where_they_were(fixed, params,
     assert memory.alias_size_in_bytes == size
 
 
-@pytest.mark.parametrize("task", ["sr", pytest.param("dn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("task", [pytest.param("sr", marks=pytest.mark.slow), "dn"])
 def test_the_symmetric_answer_turns_with_the_image(task):
     """Mirror the input: the answer of the plain network changes, that of the mean is mirrored."""
     kind = NetworkConfig(size="tiny", stretch="counts", unshuffle=2, spread=True)

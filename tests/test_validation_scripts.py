@@ -76,6 +76,7 @@ def test_area_under_the_curve_counts_pairs(script):
     assert script("realism").area_under_curve(score, label) == pytest.approx(4.5 / 6)
 
 
+@pytest.mark.slow
 def test_a_network_sees_what_is_plain(script):
     realism, rng = script("realism"), np.random.default_rng(0)
     smooth = rng.poisson(0.3, (64, 32, 32))

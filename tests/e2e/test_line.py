@@ -113,6 +113,7 @@ def test_a_loss_that_is_no_number_stops_the_run(records, tmp_path, capsys):
     assert "grad_norm" in message
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_weights_of_another_run(run, records, tmp_path, capsys):
     folder = tmp_path / "tuned"
     flags = [*FLAGS, f"--data={records}", f"--run={folder}", "--steps=1", f"--init_from={run}"]

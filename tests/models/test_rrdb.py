@@ -212,6 +212,7 @@ def _check_no_dead_start(network, *, seeds, side):
     return blank
 
 
+@pytest.mark.slow
 def test_no_dead_start():
     network = build(size="small", upscale=2)
     assert _check_no_dead_start(network, seeds=40, side=16) > 0

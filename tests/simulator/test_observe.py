@@ -82,6 +82,7 @@ def test_input_and_target_show_the_same_sky():
             assert abs((left - right) / (2 * curvature)) < 0.1
 
 
+@pytest.mark.slow
 def test_the_pair_shows_what_the_catalogue_says():
     # The fields with the brightest points beside their extended source.
     catalogue = jax.jit(functools.partial(observe.draw_truth, preset="reference"))
@@ -111,6 +112,7 @@ def test_the_pair_shows_what_the_catalogue_says():
     assert len(lights) >= 3
 
 
+@pytest.mark.slow
 def test_counts_scatter_about_the_expected_rate_as_poisson_counts():
     draw = jax.jit(pair_function("physical", **DN, exposure_s=30_000.0, target_exposure_s=30_000.0))
     pair = {name: np.asarray(value) for name, value in draw(jax.random.key(4)).items()}
@@ -207,6 +209,7 @@ def assert_same_pair(one, other):
             np.testing.assert_allclose(twin, value, rtol=1e-5, atol=1e-5 * value.max())
 
 
+@pytest.mark.slow
 def test_a_key_gives_one_pair_alone_and_in_a_batch():
     keys = jax.random.split(jax.random.key(9), 2)
     batch = jax.jit(jax.vmap(pair_function("reference", **SR)))(keys)

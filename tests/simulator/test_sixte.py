@@ -55,6 +55,7 @@ def stack(images, centres):
     return rings
 
 
+@pytest.mark.slow
 def test_stacked_profile_of_point_sources(shared):
     folder = shared / "data/sim/100ks/agn/2x"
     measured, modelled, photons = 0.0, 0.0, 0.0
