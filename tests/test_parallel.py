@@ -113,9 +113,10 @@ def test_a_batch_that_cannot_be_split_is_refused(kind):
 
 
 def on_eight_devices(file, test):
-    """Run a test once more in a session that has eight virtual devices."""
+    """Run a test, slow or not, once more in a session that has eight virtual devices."""
+    name = f"{Path(file).name}::{test.__name__}"
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", f"{Path(file).name}::{test.__name__}"],
+        [sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", name],
         cwd=Path(file).parent,
         env=os.environ | {"XMM_JAX_TEST_DEVICES": "8"},
         check=True,
