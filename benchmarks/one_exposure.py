@@ -25,9 +25,11 @@ from xmm_jax.data.pairs import crop_frame
 from xmm_jax.data.tfrecord import RecordSource, write_records
 from xmm_jax.data.thinning import generator, thin
 from xmm_jax.metrics.image import compare
+from xmm_jax.models.stretch import rate
 
 FULL_KS, EXPOSURES_KS = 100.0, (5.0, 10.0, 20.0, 50.0, 100.0)
 IMAGES = ("counts", "exposure", "valid")
+TARGETS = ("target", "target_exposure", "target_valid")
 
 
 def thinned(source, kilosecond):
@@ -60,19 +62,20 @@ def train(task, records, run, steps, *flags):
     return run
 
 
-def judge(path, source, kilosecond):
-    """PSNR [dB] of every field of a split at one exposure, linear rates as in the paper."""
-    model = load_model(path)
-    values = []
-    for sample in thinned(source, kilosecond):
-        given = {name: jnp.asarray(sample[name])[None] for name in IMAGES}
-        s, valid = model.scale.upscale, sample["target_valid"]
-        truth = sample["target"] / np.maximum(sample["target_exposure"], 1.0)
-        shown = [model.predict(given), jnp.asarray(np.where(valid, truth, 0.0))[None]]
-        shown = [crop_frame(image * valid, s) for image in shown]
-        found = compare(*shown, clip_rate=model.scale.target_clip_rate, names=("PSNR",))
-        values.append(float(found["PSNR"][0]))
-    return values
+def judge(path, source):
+    """PSNR [dB] of every field of a split at every exposure, linear rates as in the paper."""
+    model, found = load_model(path), {}
+    for kilosecond in EXPOSURES_KS:
+        values = found[f"{kilosecond:g}"] = []
+        for sample in thinned(source, kilosecond):
+            batch = {name: jnp.asarray(sample[name])[None] for name in (*IMAGES, *TARGETS)}
+            valid = batch["target_valid"]
+            truth = rate(batch["target"], batch["target_exposure"], valid)
+            shown = jnp.where(valid, model.predict(batch), 0.0), truth
+            pair = (crop_frame(image, model.scale.upscale) for image in shown)
+            psnr = compare(*pair, clip_rate=model.scale.target_clip_rate, names=("PSNR",))["PSNR"]
+            values.append(float(psnr[0]))
+    return found
 
 
 def main():
@@ -101,7 +104,7 @@ def main():
     source = RecordSource(asked.records, "validation")
     found = {}
     for name, path in own.items():
-        found[name] = {f"{ks:g}": judge(path, source, ks) for ks in EXPOSURES_KS}
+        found[name] = judge(path, source)
         means = " ".join(f"{np.mean(values):8.2f}" for values in found[name].values())
         print(f"{name:16s}{means}", flush=True)
     asked.out.write_text(json.dumps({"steps": asked.steps, "PSNR": found}, indent=1) + "\n")
