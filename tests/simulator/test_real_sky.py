@@ -17,7 +17,7 @@ from xmm_jax.simulator.presets import PRESETS
 PHYSICAL = PRESETS["physical"]
 EXPOSURE = 68_000.0
 FIELDS = 16
-SOUND = detector.mask(PN) & (detector.column_response(PN) == 1)
+SOUND = detector.mask(PN) & (detector.pixel_response(PN) == 1)
 OFFSET = np.hypot(*np.mgrid[-5:6, -5:6])
 DISC = (OFFSET <= 5).astype(float)  # aperture of 20 arcsec
 

@@ -14,7 +14,7 @@ from xmm_jax.simulator.sky import Extended
 from xmm_jax.simulator.variations import AS_BUILT, VARIED, Variations, draw_detector
 
 NUMBER = 150
-MASK, RESPONSE = detector.mask(PN), detector.column_response(PN)
+MASK, RESPONSE = detector.mask(PN), detector.pixel_response(PN)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What the detector does to the light that reaches it: gaps, dead and weak columns, readout smear.
+"""What the detector does to the light that reaches it: gaps, dead and weak pixels, readout smear.
 
 Masks are numpy (made at set-up). They are native maps repeated at finer grids, because the gaps and
 columns are those of the detector whatever the pixel of the image.
@@ -11,7 +11,7 @@ import numpy as np
 from xmm_jax.instrument.calibration import Table, load
 from xmm_jax.instrument.camera import Camera, frame_axes
 
-DEAD_BELOW = 0.3  # response of a column that real exposure maps show as dead
+DEAD_BELOW = 0.3  # response of a pixel that real exposure maps show as dead
 
 
 def mask(camera: Camera, upscale: int = 1) -> np.ndarray:
@@ -47,8 +47,8 @@ def mask(camera: Camera, upscale: int = 1) -> np.ndarray:
     return _repeat(live, upscale)
 
 
-def column_response(camera: Camera, upscale: int = 1) -> np.ndarray:
-    """Response of the columns beside gaps and dead columns relative to their neighbours.
+def pixel_response(camera: Camera, upscale: int = 1) -> np.ndarray:
+    """Response of the columns and rows beside gaps and dead columns relative to their neighbours.
 
     Parameters
     ----------
@@ -60,17 +60,19 @@ def column_response(camera: Camera, upscale: int = 1) -> np.ndarray:
     Returns
     -------
     ndarray
-        float32 [y, x] in (0, 1], 1 for a sound column; measured on EPIC-pn images of Abell 426
-        and M87.
+        float32 [y, x] in (0, 1], 1 for a sound pixel; columns measured on EPIC-pn images of Abell
+        426 and M87, rows on a SAS exposure map.
     """
     lower, upper = camera.half_rows
-    response = np.ones(camera.shape, np.float32)
-    weak = load(camera.name)["weak_columns"]
-    for column, factor in weak["lower"].items():
-        response[: lower + 1, int(column)] = factor
-    for column, factor in weak["upper"].items():
-        response[upper:, int(column)] = factor
-    return _repeat(response, upscale)
+    share = np.ones(camera.shape, np.float32)
+    numbers = load(camera.name)
+    for column, factor in numbers["weak_columns"]["lower"].items():
+        share[: lower + 1, int(column)] = factor
+    for column, factor in numbers["weak_columns"]["upper"].items():
+        share[upper:, int(column)] = factor
+    for row, factor in numbers["weak_rows"]["rows"].items():
+        share[int(row)] *= np.float32(factor)
+    return _repeat(share, upscale)
 
 
 def ccd_number(camera: Camera, upscale: int = 1) -> np.ndarray:
@@ -107,7 +109,7 @@ def _dead(live: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return live & (response >= DEAD_BELOW), response
 
 
-# Kinds of detector: (published mask, response of the columns) -> (live pixels, response).
+# Kinds of detector: (published mask, response) -> (live pixels, response).
 DETECTORS = {"sharp": _sharp, "soft": _soft, "dead": _dead}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from xmm_jax.instrument import convolution, psf
 from xmm_jax.instrument.camera import PN, Camera, crop_canvas
-from xmm_jax.instrument.detector import column_response, mask, smear_out_of_time
+from xmm_jax.instrument.detector import mask, pixel_response, smear_out_of_time
 from xmm_jax.losses.ssim import blur, window
 from xmm_jax.simulator.presets import find_preset
 
@@ -51,7 +51,7 @@ def instrument_response(
     )
     maps = convolution.coefficient_maps(camera, basis, UPSCALE)
     transforms = convolution.kernel_transforms(basis, UPSCALE * camera.canvas)
-    live, columns = mask(camera), column_response(camera)
+    live, share = mask(camera), pixel_response(camera)
     seen = mask(camera, UPSCALE)
     low = [UPSCALE * side for side in camera.canvas_low[::-1]]
 
@@ -64,7 +64,7 @@ def instrument_response(
         height, width = (side // UPSCALE for side in image.shape)
         image = image.reshape(height, UPSCALE, width, UPSCALE).sum(axis=(1, 3))
         if constants.detector_effects:
-            image = smear_out_of_time(camera, image, live) * columns
+            image = smear_out_of_time(camera, image, live) * share
         return image
 
     return lambda rate: np.asarray(respond(jnp.asarray(rate, jnp.float32), maps, transforms))

@@ -8,7 +8,7 @@ from xmm_jax.errors import InputError
 from xmm_jax.instrument import convolution
 from xmm_jax.instrument.calibration import Table
 from xmm_jax.instrument.camera import PN, Camera, canvas_axes, frame_axes, off_axis
-from xmm_jax.instrument.detector import column_response, mask
+from xmm_jax.instrument.detector import mask, pixel_response
 from xmm_jax.instrument.vignetting import vignetting_map
 from xmm_jax.simulator.presets import Preset, find_preset
 from xmm_jax.simulator.sky import SKY_UPSCALE
@@ -90,7 +90,7 @@ def _build_grid(camera: Camera, preset: Preset, basis: convolution.Basis, upscal
     angle, _ = off_axis(camera, x[None, :], y[:, None])
     canvas_vignetting = vignetting_map(camera, *canvas_axes(camera, upscale))
     live = mask(camera, upscale)
-    response = column_response(camera, upscale)
+    response = pixel_response(camera, upscale)
     return Grid(
         coefficients=convolution.coefficient_maps(camera, basis, upscale) * canvas_vignetting,
         transforms=convolution.kernel_transforms(basis, upscale * camera.canvas),

@@ -11,7 +11,7 @@ import numpy as np
 
 from xmm_jax.errors import InputError
 from xmm_jax.instrument.camera import Camera
-from xmm_jax.instrument.detector import DETECTORS, ccd_number, column_response, mask
+from xmm_jax.instrument.detector import DETECTORS, ccd_number, mask, pixel_response
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ def draw_detector(
     Returns
     -------
     live, response, share : array
-        Live pixels, response of the columns, and share of the exposure, each [y, x] of the native
+        Live pixels, response of the pixels, and share of the exposure, each [y, x] of the native
         frame.
     """
     kind_key, column_key, pixel_key, ccd_key = jax.random.split(key, 4)
     kinds = variations.detectors or (("soft",) if soft else ("sharp",))
-    tables = [DETECTORS[kind](mask(camera), column_response(camera)) for kind in kinds]
+    tables = [DETECTORS[kind](mask(camera), pixel_response(camera)) for kind in kinds]
     kind = jax.random.randint(kind_key, (), 0, len(kinds))
     live = jnp.asarray(np.stack([one for one, _ in tables]))[kind]
     response = jnp.asarray(np.stack([one for _, one in tables]))[kind]
