@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 
 import jax
@@ -77,8 +78,8 @@ def test_bounds_of_even_an_untrained_network_hold_the_truth(calibrated):
 
 def test_report_covers_every_point_once(calibrated):
     report = json.loads(json.dumps(calibrated.report))
-    assert (report["fields"], report["calibration_fields"], report["exposures"]) == (7, 7, 2)
-    assert calibrated.pixels.fields == calibrated.apertures.fields == 7
+    assert (report["fields"], report["folds"], report["exposures"]) == (14, 10, 2)
+    assert calibrated.pixels.fields == calibrated.apertures.fields == 14
     for kind in ("pixels", "apertures"):
         for by in ("counts", "angle", "exposure", "true counts"):
             rows = [row for row in report[kind] if row["by"] == by]
@@ -127,7 +128,8 @@ def one_bin(fields):
 
 def test_measure_tells_error_bars_that_are_too_short():
     law = {"pixels": one_bin([points(k) for k in range(40)])}
-    report = measure([{"pixels": [points(k, worse=2.0)]} for k in range(100, 140)], law)
+    judged = [{"pixels": [points(k, worse=2.0)]} for k in range(100, 140)]
+    report = measure(judged, itertools.repeat(law), {"pixels": law["pixels"].bins})
     row = report["pixels"][0]
     # Normal errors twice as large: inside with P(|z| < z_c / 2).
     expected = [2 * stats.norm.cdf(stats.norm.ppf((1 + c) / 2) / 2) - 1 for c in report["chances"]]
@@ -138,8 +140,9 @@ def test_measure_tells_error_bars_that_are_too_short():
 
 def test_stated_error_is_the_scatter_between_sets_of_fields():
     law = {"pixels": one_bin([points(k) for k in range(40)])}
+    laws, kinds = itertools.repeat(law), {"pixels": law["pixels"].bins}
     reports = [
-        measure([{"pixels": [points(1000 * s + k)]} for k in range(20)], law)["pixels"][0]
+        measure([{"pixels": [points(1000 * s + k)]} for k in range(20)], laws, kinds)["pixels"][0]
         for s in range(1, 41)
     ]
     scatter = np.std([row["coverage"] for row in reports], axis=0, ddof=1)
@@ -198,5 +201,5 @@ def test_models_without_width_are_refused():
 def test_simulated_fields(task):
     config = dataclasses.replace(COUNTS, target_clip_rate=1e-3)
     calibrated = module.calibrate(untrained(config, task), fields=4, exposures=1)
-    assert calibrated.report["fields"] == 2
+    assert calibrated.report["fields"] == 4
     assert jnp.all(jnp.isfinite(jnp.asarray(calibrated.pixels.table)))

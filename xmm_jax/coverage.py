@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from xmm_jax.models.intervals import Intervals
+from xmm_jax.models.intervals import Bins, Intervals
 
 CHANCES = (0.5, 0.68, 0.9, 0.95)
 
@@ -22,15 +22,21 @@ class Points(NamedTuple):
     angle: np.ndarray
 
 
-def measure(looks: Iterable[dict[str, list[Points]]], law: Mapping[str, Intervals]) -> dict:
+def measure(
+    looks: Iterable[dict[str, list[Points]]],
+    laws: Iterable[Mapping[str, Intervals]],
+    kinds: Mapping[str, Bins],
+) -> dict[str, Any]:
     """How often the truth lies between the bounds.
 
     Parameters
     ----------
     looks : iterable of dict
-        One of `look` for each field.
-    law : mapping of str to Intervals
-        Error bars of ``pixels`` and ``apertures``.
+        Of each field, points of each kind: ``pixels`` and ``apertures``.
+    laws : iterable of mapping of str to Intervals
+        Error bars to judge each field by, of each kind.
+    kinds : mapping of str to Bins
+        What points to look at together, of each kind; may be finer than those of the error bars.
 
     Returns
     -------
@@ -41,15 +47,14 @@ def measure(looks: Iterable[dict[str, list[Points]]], law: Mapping[str, Interval
         fields at each chance, ``normal``, the coverage of a normal law of the stated width, and
         ``width``, half of the mean 68 % interval in square roots of counts.
     """
-    tallies: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in law}
-    for points in looks:
-        for kind, intervals in law.items():
-            parts = [_tally(one, intervals) for one in points[kind]]
+    tallies: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in kinds}
+    for points, law in zip(looks, laws, strict=False):
+        for kind, bins in kinds.items():
+            parts = [_tally(one, law[kind], bins) for one in points[kind]]
             tallies[kind].append([np.sum(group, axis=0) for group in zip(*parts, strict=True)])
-    report: dict[str, Any] = {"chances": list(CHANCES), "fields": len(tallies["pixels"])}
-    for kind, intervals in law.items():
+    report: dict[str, Any] = {"chances": list(CHANCES), "fields": len(next(iter(tallies.values())))}
+    for kind, bins in kinds.items():
         cells, true = (np.stack(group) for group in zip(*tallies[kind], strict=True))
-        bins = intervals.bins
         report[kind] = [
             *_rows("all", (), cells.sum((1, 2, 3))[:, None]),
             *_rows("counts", bins.counts, cells.sum((1, 2))),
@@ -86,7 +91,7 @@ def coverage_table(rows: Iterable[Mapping[str, Any]], *, least_share: float = 0.
     return "\n".join(lines) + "\n"
 
 
-def _tally(points: Points, intervals: Intervals) -> list[np.ndarray]:
+def _tally(points: Points, intervals: Intervals, bins: Bins) -> list[np.ndarray]:
     """Sums over points in cells [angle, exposure, brightness, sum] and by true counts."""
     truth, u, sigma, exposure, angle = points
     given = (u, sigma, exposure, angle)
@@ -98,7 +103,6 @@ def _tally(points: Points, intervals: Intervals) -> list[np.ndarray]:
     columns += [np.abs(truth - u) <= ndtri(_half(1 + c)) * sigma for c in CHANCES]
     low, high = pairs[CHANCES.index(0.68)]
     columns.append((high - low) / 2)
-    bins = intervals.bins
     place, size = bins.find(u, exposure, angle), math.prod(bins.shape)
     true, brightnesses = np.digitize(truth, np.sqrt(bins.counts)), bins.shape[-1]
     cells = np.stack([np.bincount(place, column, size) for column in columns], -1)

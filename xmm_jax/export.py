@@ -45,7 +45,7 @@ class ExportConfig:
     half: bool = False
     """Write the weights with 16 bits."""
     calibrate: int = 0
-    """Simulated fields to calibrate error bars on, and as many to check them; 0: none. Minutes."""
+    """Simulated fields to calibrate error bars on; 0: none. Minutes."""
     seed: int = 0
     """Of these fields."""
     note: str = ""
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if (Path(config.run) / COVERAGE).is_file():
         extra[COVERAGE] = (Path(config.run) / COVERAGE).read_bytes()
     if config.calibrate:
-        found = calibrate(model, fields=2 * config.calibrate, seed=config.seed)
+        found = calibrate(model, fields=config.calibrate, seed=config.seed)
         model = dataclasses.replace(model, intervals=found.pixels, apertures=found.apertures)
         extra[COVERAGE] = (json.dumps(found.report, indent=1) + "\n").encode()
         say(coverage_table(found.report["pixels"]))
