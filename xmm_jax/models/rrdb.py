@@ -157,6 +157,13 @@ class RRDB(nn.Module):
     end: str = "clamp"
     outputs: int = 1
 
+    @property
+    def reach(self) -> int:
+        """How far the answer at a pixel depends on the input [input pixel], or a little less."""
+        trunk = 15 * self.blocks + 2
+        # Head: one or two convolutions on the way to the finer pixels, two on these.
+        return self.unshuffle * (trunk + 2) + 2
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply the network."""
