@@ -1,0 +1,192 @@
+"""One image denoised or super-resolved: arrays in, arrays out."""
+
+import dataclasses
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from xmm_jax.aperture import counts_within
+from xmm_jax.backprojection import conserve as back_projected
+from xmm_jax.config import TASKS
+from xmm_jax.errors import InputError
+from xmm_jax.instrument.camera import PN, angle_map
+from xmm_jax.losses.pixel import stated_width
+from xmm_jax.model import Model, load_model
+from xmm_jax.models.stretch import to_rate
+from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced
+from xmm_jax.support import check_support, dq_bits
+from xmm_jax.tiling import by_parts
+
+MEMORY_GB = 2.0
+LEAST_SIDE = 32
+# Dead pixels around the image (rows, columns), which make the pn frame the 416 x 416 of training.
+MARGIN = ((2, 3), (6, 7))
+
+
+def enhance(
+    counts: np.ndarray,
+    exposure: np.ndarray,
+    *,
+    model: Model | str | Path = "",
+    task: str = "",
+    valid: np.ndarray | None = None,
+    conserve: bool = False,
+    support: bool = False,
+    max_memory: float = MEMORY_GB,
+) -> Enhanced:
+    """Denoise or super-resolve one image.
+
+    Parameters
+    ----------
+    counts : array
+        Counts per pixel, ``[y, x]``, any size from 32 x 32.
+    exposure : array
+        Live time [s], ``[y, x]``, 0 where dead.
+    model : Model or path
+        From `xmm_jax.load_model`, or the folder to load it from; empty: the one that comes with the
+        package for the task.
+    task : str
+        ``sr`` or ``dn``; empty: whatever the model is for.
+    valid : array of bool, optional
+        True = use the pixel; all with exposure by default.
+    conserve : bool
+        Correct the result until it predicts the input within its noise.
+    support : bool
+        Also ask the photons about every feature of the result. Both need the frame of the camera,
+        411 x 403.
+    max_memory : float
+        What the network may use at once [GB]; larger images are answered in parts, which changes
+        nothing else (`xmm_jax.tiling`).
+
+    Returns
+    -------
+    Enhanced
+        On a grid ``model.scale.upscale`` times finer, registered with the input.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit each other, or the model is none or for another task.
+    """
+    model = open_model(model, task)
+    _check(counts, exposure)
+    alive = np.asarray(exposure) > 0
+    valid = alive if valid is None else alive & valid
+    said = _respond(model, counts, exposure, valid, max_memory)
+    seconds = np.where(valid, exposure, 0.0).astype(np.float32)
+    own = _rates(model, said[..., 0], seconds)
+    rate, background = own, TASKS[model.task].target_background
+    if conserve:
+        corrected = back_projected(own, counts, exposure, valid, with_background=background)
+        rate = corrected.rate.astype(np.float32)
+    errors = _errors(model, said, seconds)
+    if errors is not None:
+        # The interval is about the answer of the network; a correction moves it along.
+        moved = np.divide(rate, own, out=np.ones_like(own), where=own > 0)
+        errors = tuple(moved * np.maximum(error, 0) for error in (own - errors[0], errors[1] - own))
+    dq = _quality(model, counts, exposure, valid, rate)
+    checked = None
+    if support:
+        checked = check_support(rate, counts, exposure, valid, with_background=background)
+        if model.apertures is not None:
+            places = checked.features["x_out"], checked.features["y_out"]
+            fluxes = counts_within(rate, seconds, valid, places, model.apertures)
+            checked = dataclasses.replace(checked, features=checked.features | fluxes)
+        dq = dq | dq_bits(checked)
+    return Enhanced(rate, dq.astype(np.uint8), *(errors or (None, None)), support=checked)
+
+
+def _check(counts: np.ndarray, exposure: np.ndarray) -> None:
+    """Refuse what is no image."""
+    if np.ndim(counts) != 2 or np.shape(counts) != np.shape(exposure):
+        raise InputError(
+            f"counts {np.shape(counts)} and exposure {np.shape(exposure)}: two images of one shape"
+        )
+    if min(np.shape(counts)) < LEAST_SIDE:
+        raise InputError(
+            f"an image of {np.shape(counts)} pixels: at least {LEAST_SIDE} x {LEAST_SIDE} needed"
+        )
+
+
+def _respond(
+    model: Model,
+    counts: np.ndarray,
+    exposure: np.ndarray,
+    valid: np.ndarray,
+    max_memory: float,
+) -> np.ndarray:
+    """What the network says of an image, ``[s*y, s*x, outputs]`` in its own units."""
+    frames = {"counts": counts, "exposure": np.float32(exposure), "valid": valid}
+    padded = {name: np.pad(array, MARGIN) for name, array in frames.items()}
+    s, reach = model.scale.upscale, model.network.reach
+    images = 4 if model.symmetric else 1
+    window = int(np.sqrt(1e9 * max_memory / (images * model.network.bytes_per_pixel)))
+    if window < 4 * reach:
+        raise InputError(
+            f"--max_memory={max_memory:g} GB is too little: a part of {4 * reach} x {4 * reach} "
+            f"pixels takes {16e-9 * reach**2 * images * model.network.bytes_per_pixel:.2g} GB"
+        )
+    said = by_parts(
+        lambda part: np.asarray(model.respond({k: v[None, ..., None] for k, v in part.items()}))[0],
+        padded,
+        side=window - 2 * reach,
+        reach=reach,
+        upscale=s,
+    )
+    rows, columns = (
+        slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, counts.shape, strict=True)
+    )
+    return said[rows, columns]
+
+
+def open_model(model: Model | str | Path, task: str) -> Model:
+    """Load a model where only its folder or its task is given, and check what it is for.
+
+    Raises
+    ------
+    InputError
+        If it is for another task, or no model, or neither folder nor task is given.
+    """
+    if model == "" and not task:
+        raise InputError("say --task=sr (finer pixels, no background) or --task=dn (less noise)")
+    model = task if model == "" else model
+    loaded = model if isinstance(model, Model) else load_model(model)
+    if task and task != loaded.task:
+        raise InputError(f"{model}: a model for {loaded.task}, not for --task={task}")
+    return loaded
+
+
+def _rates(model: Model, image: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Rate of an image in network units [count/s/pixel], 0 where there is no exposure."""
+    s = model.scale.upscale
+    rates = to_rate(model.scale, jnp.asarray(image)[..., None], jnp.asarray(seconds)[..., None])
+    return np.where(seconds.repeat(s, 0).repeat(s, 1) > 0, np.asarray(rates)[..., 0], 0.0)
+
+
+def _errors(
+    model: Model, said: np.ndarray, seconds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper end of the interval [count/s/pixel], if the model knows it."""
+    if model.intervals is None:
+        return None
+    s = model.scale.upscale
+    angle = angle_map(PN, s) if seconds.shape == PN.shape else None
+    width = np.asarray(stated_width(said[..., 1]))
+    fine = seconds.repeat(s, 0).repeat(s, 1)
+    low, high = model.intervals.bounds(said[..., 0], width, fine, angle)
+    return _rates(model, low, seconds), _rates(model, high, seconds)
+
+
+def _quality(
+    model: Model, counts: np.ndarray, exposure: np.ndarray, valid: np.ndarray, rate: np.ndarray
+) -> np.ndarray:
+    """Quality bits: dead, and where the units of the network end."""
+    s = model.scale.upscale
+    dq = DQ_DEAD * ~valid.repeat(s, 0).repeat(s, 1)
+    if not model.scale.clips:
+        return dq
+    seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
+    clipped = (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
+    saturated = rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)
+    return dq + DQ_CLIPPED * clipped + DQ_SATURATED * saturated
