@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.losses.pixel import stated_width
 from xmm_jax.model import Model, load_model
 from xmm_jax.models.stretch import to_rate
+from xmm_jax.nddata import as_given, finer
 from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced
 from xmm_jax.support import check_support, dq_bits
 from xmm_jax.tiling import by_parts
@@ -25,8 +27,8 @@ MARGIN = ((2, 3), (6, 7))
 
 
 def enhance(
-    counts: np.ndarray,
-    exposure: np.ndarray,
+    counts: Any,
+    exposure: Any = None,
     *,
     model: Model | str | Path = "",
     task: str = "",
@@ -39,10 +41,11 @@ def enhance(
 
     Parameters
     ----------
-    counts : array
+    counts : array, NDData or CCDData
         Counts per pixel, ``[y, x]``, any size from 32 x 32.
-    exposure : array
-        Live time [s], ``[y, x]``, 0 where dead.
+    exposure : array, number or Quantity, optional
+        Live time, in exposure if it has no unit, 0 where dead; by default ``EXPOSURE`` of the meta
+        of an NDData.
     model : Model or path
         From `xmm_jax.load_model`, or the folder to load it from; empty: the one that comes with the
         package for the task.
@@ -67,20 +70,22 @@ def enhance(
     Raises
     ------
     InputError
-        If the arrays do not fit each other, or the model is none or for another task.
+        If the arrays do not fit each other or are no counts, there is no exposure, or the model is
+        none or for another task.
     """
     model = open_model(model, task)
-    _check(counts, exposure)
-    alive = np.asarray(exposure) > 0
-    valid = alive if valid is None else alive & valid
+    counts, exposure, valid, wcs = as_given(counts, exposure, valid)
+    if min(counts.shape) < LEAST_SIDE:
+        raise InputError(
+            f"an image of {counts.shape} pixels: at least {LEAST_SIDE} x {LEAST_SIDE} needed"
+        )
     said = _respond(model, counts, exposure, valid, max_memory)
-    seconds = np.where(valid, exposure, 0.0).astype(np.float32)
-    own = _rates(model, said[..., 0], seconds)
+    own = _rates(model, said[..., 0], exposure)
     rate, background = own, TASKS[model.task].target_background
     if conserve:
         corrected = back_projected(own, counts, exposure, valid, with_background=background)
         rate = corrected.rate.astype(np.float32)
-    errors = _errors(model, said, seconds)
+    errors = _errors(model, said, exposure)
     if errors is not None:
         # The interval is about the answer of the network; a correction moves it along.
         moved = np.divide(rate, own, out=np.ones_like(own), where=own > 0)
@@ -91,22 +96,11 @@ def enhance(
         checked = check_support(rate, counts, exposure, valid, with_background=background)
         if model.apertures is not None:
             places = checked.features["x_out"], checked.features["y_out"]
-            fluxes = counts_within(rate, seconds, valid, places, model.apertures)
+            fluxes = counts_within(rate, exposure, valid, places, model.apertures)
             checked = dataclasses.replace(checked, features=checked.features | fluxes)
         dq = dq | dq_bits(checked)
-    return Enhanced(rate, dq.astype(np.uint8), *(errors or (None, None)), support=checked)
-
-
-def _check(counts: np.ndarray, exposure: np.ndarray) -> None:
-    """Refuse what is no image."""
-    if np.ndim(counts) != 2 or np.shape(counts) != np.shape(exposure):
-        raise InputError(
-            f"counts {np.shape(counts)} and exposure {np.shape(exposure)}: two images of one shape"
-        )
-    if min(np.shape(counts)) < LEAST_SIDE:
-        raise InputError(
-            f"an image of {np.shape(counts)} pixels: at least {LEAST_SIDE} x {LEAST_SIDE} needed"
-        )
+    fine = finer(wcs, model.scale.upscale)
+    return Enhanced(rate, dq.astype(np.uint8), *(errors or (None, None)), checked, fine)
 
 
 def _respond(
@@ -157,25 +151,25 @@ def open_model(model: Model | str | Path, task: str) -> Model:
     return loaded
 
 
-def _rates(model: Model, image: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+def _rates(model: Model, image: np.ndarray, exposure: np.ndarray) -> np.ndarray:
     """Rate of an image in network units [count/s/pixel], 0 where there is no exposure."""
     s = model.scale.upscale
-    rates = to_rate(model.scale, jnp.asarray(image)[..., None], jnp.asarray(seconds)[..., None])
-    return np.where(seconds.repeat(s, 0).repeat(s, 1) > 0, np.asarray(rates)[..., 0], 0.0)
+    rates = to_rate(model.scale, jnp.asarray(image)[..., None], jnp.asarray(exposure)[..., None])
+    return np.where(exposure.repeat(s, 0).repeat(s, 1) > 0, np.asarray(rates)[..., 0], 0.0)
 
 
 def _errors(
-    model: Model, said: np.ndarray, seconds: np.ndarray
+    model: Model, said: np.ndarray, exposure: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Lower and upper end of the interval [count/s/pixel], if the model knows it."""
     if model.intervals is None:
         return None
     s = model.scale.upscale
-    angle = angle_map(PN, s) if seconds.shape == PN.shape else None
+    angle = angle_map(PN, s) if exposure.shape == PN.shape else None
     width = np.asarray(stated_width(said[..., 1]))
-    fine = seconds.repeat(s, 0).repeat(s, 1)
+    fine = exposure.repeat(s, 0).repeat(s, 1)
     low, high = model.intervals.bounds(said[..., 0], width, fine, angle)
-    return _rates(model, low, seconds), _rates(model, high, seconds)
+    return _rates(model, low, exposure), _rates(model, high, exposure)
 
 
 def _quality(

@@ -20,12 +20,15 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.wcs import WCS
 
 from xmm_jax import __version__
 from xmm_jax.config import TASKS
 from xmm_jax.data.observation import Observation
 from xmm_jax.data.wcs import regrid_header
 from xmm_jax.model import Model
+from xmm_jax.nddata import to_ccddata
 from xmm_jax.support import DQ_ERASED, DQ_UNSUPPORTED, Support, to_table
 
 DQ_DEAD, DQ_CLIPPED, DQ_SATURATED = 1, 2, 4
@@ -54,6 +57,8 @@ class Enhanced:
         has no error bars.
     support : Support or None
         What the photons say, if it was asked for.
+    wcs : WCS or None
+        Sky coordinates of these pixels, where those of the input were given.
     """
 
     rate: np.ndarray
@@ -61,6 +66,11 @@ class Enhanced:
     err_lo: np.ndarray | None = None
     err_hi: np.ndarray | None = None
     support: Support | None = None
+    wcs: WCS | None = None
+
+    def to_ccddata(self) -> CCDData:
+        """Rate [count/s] with error, mask and sky coordinates, see `xmm_jax.nddata.to_ccddata`."""
+        return to_ccddata(self)
 
     @property
     def significance(self) -> np.ndarray | None:
