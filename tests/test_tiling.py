@@ -55,14 +55,14 @@ def test_parts_equal_the_whole(height, width, upscale):
     scale = Scale("counts", 1.0, 1.0, 2, upscale)
     rng = np.random.default_rng(0)
     images = {
-        "counts": rng.poisson(2.0, (height, width)).astype(np.int32),
-        "exposure": rng.uniform(1e4, 2e4, (height, width)).astype(np.float32),
-        "valid": rng.random((height, width)) > 0.1,
+        "counts": rng.poisson(2.0, (2, height, width)).astype(np.int32),
+        "exposure": rng.uniform(1e4, 2e4, (2, height, width)).astype(np.float32),
+        "valid": rng.random((2, height, width)) > 0.1,
     }
     run = jax.jit(functools.partial(respond, network, scale, params, symmetric=True))
 
     def answer(images):
-        return np.asarray(run({name: image[None, ..., None] for name, image in images.items()}))[0]
+        return np.asarray(run({name: image[..., None] for name, image in images.items()}))
 
     parts = by_parts(answer, images, side=40, reach=network.reach, upscale=upscale)
     assert len(spans(width, 40, network.reach)) > 1

@@ -1,6 +1,7 @@
 """One image denoised or super-resolved: arrays in, arrays out."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.losses.pixel import stated_width
 from xmm_jax.model import Model, load_model
 from xmm_jax.models.stretch import to_rate
-from xmm_jax.nddata import as_given, finer
+from xmm_jax.nddata import Given, as_given, finer
 from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced
 from xmm_jax.support import check_support, dq_bits
 from xmm_jax.tiling import by_parts
@@ -74,12 +75,84 @@ def enhance(
         none or for another task.
     """
     model = open_model(model, task)
-    counts, exposure, valid, wcs = as_given(counts, exposure, valid)
-    if min(counts.shape) < LEAST_SIDE:
+    given = as_given(counts, exposure, valid)
+    (said,) = answer(model, [given], max_memory=max_memory)
+    return finish(model, given, said, conserve=conserve, support=support)
+
+
+def answer(
+    model: Model, images: Sequence[Given], *, max_memory: float = MEMORY_GB
+) -> list[np.ndarray]:
+    """What a network says of images of one shape, in its own units.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    images : sequence of Given
+        Of one shape; as many of them at once as the memory allows.
+    max_memory : float
+        What the network may use at once [GB].
+
+    Returns
+    -------
+    list of ndarray
+        ``[s*y, s*x, outputs]`` of each image.
+
+    Raises
+    ------
+    InputError
+        If an image or the memory is too small.
+    """
+    shape = images[0].counts.shape
+    if min(shape) < LEAST_SIDE:
+        raise InputError(f"an image of {shape} pixels: at least {LEAST_SIDE} x {LEAST_SIDE} needed")
+    names = ("counts", "exposure", "valid")
+    padded = {
+        name: np.stack([np.pad(getattr(one, name), MARGIN) for one in images]) for name in names
+    }
+    s, reach = model.scale.upscale, model.network.reach
+    bytes_each = (4 if model.symmetric else 1) * model.network.bytes_per_pixel
+    window = int(np.sqrt(1e9 * max_memory / bytes_each))
+    if window < 4 * reach:
         raise InputError(
-            f"an image of {counts.shape} pixels: at least {LEAST_SIDE} x {LEAST_SIDE} needed"
+            f"--max_memory={max_memory:g} GB is too little: a part of {4 * reach} x {4 * reach} "
+            f"pixels takes {16e-9 * reach**2 * bytes_each:.2g} GB"
         )
-    said = _respond(model, counts, exposure, valid, max_memory)
+    together = max(1, window**2 // padded["counts"][0].size)
+    rows, columns = (
+        slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, shape, strict=True)
+    )
+    found: list[np.ndarray] = []
+    for first in range(0, len(images), together):
+        said = by_parts(
+            lambda part: np.asarray(model.respond({k: v[..., None] for k, v in part.items()})),
+            {name: stack[first : first + together] for name, stack in padded.items()},
+            side=window - 2 * reach,
+            reach=reach,
+            upscale=s,
+        )
+        found.extend(said[:, rows, columns])
+    return found
+
+
+def finish(
+    model: Model, given: Given, said: np.ndarray, *, conserve: bool = False, support: bool = False
+) -> Enhanced:
+    """Make a result of what a network says of an image.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    given : Given
+        The image.
+    said : ndarray
+        From `answer`.
+    conserve, support : bool
+        As for `enhance`.
+    """
+    counts, exposure, valid, wcs = given
     own = _rates(model, said[..., 0], exposure)
     rate, background = own, TASKS[model.task].target_background
     if conserve:
@@ -101,37 +174,6 @@ def enhance(
         dq = dq | dq_bits(checked)
     fine = finer(wcs, model.scale.upscale)
     return Enhanced(rate, dq.astype(np.uint8), *(errors or (None, None)), checked, fine)
-
-
-def _respond(
-    model: Model,
-    counts: np.ndarray,
-    exposure: np.ndarray,
-    valid: np.ndarray,
-    max_memory: float,
-) -> np.ndarray:
-    """What the network says of an image, ``[s*y, s*x, outputs]`` in its own units."""
-    frames = {"counts": counts, "exposure": np.float32(exposure), "valid": valid}
-    padded = {name: np.pad(array, MARGIN) for name, array in frames.items()}
-    s, reach = model.scale.upscale, model.network.reach
-    images = 4 if model.symmetric else 1
-    window = int(np.sqrt(1e9 * max_memory / (images * model.network.bytes_per_pixel)))
-    if window < 4 * reach:
-        raise InputError(
-            f"--max_memory={max_memory:g} GB is too little: a part of {4 * reach} x {4 * reach} "
-            f"pixels takes {16e-9 * reach**2 * images * model.network.bytes_per_pixel:.2g} GB"
-        )
-    said = by_parts(
-        lambda part: np.asarray(model.respond({k: v[None, ..., None] for k, v in part.items()}))[0],
-        padded,
-        side=window - 2 * reach,
-        reach=reach,
-        upscale=s,
-    )
-    rows, columns = (
-        slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, counts.shape, strict=True)
-    )
-    return said[rows, columns]
 
 
 def open_model(model: Model | str | Path, task: str) -> Model:

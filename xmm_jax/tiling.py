@@ -66,14 +66,14 @@ def by_parts(
     reach: int,
     upscale: int,
 ) -> np.ndarray:
-    """Answer to an image, part by part.
+    """Answer to images, part by part.
 
     Parameters
     ----------
     answer : callable
-        From images [y, x] to [s*y, s*x, outputs].
+        From images [b, y, x] to [b, s*y, s*x, outputs].
     images : dict of ndarray
-        Of one shape [y, x].
+        Of one shape [b, y, x].
     side : int
         Pixels to keep of each part; of the image or more: all in one go.
     reach : int
@@ -84,16 +84,17 @@ def by_parts(
     Returns
     -------
     ndarray
-        ``[s*y, s*x, outputs]``.
+        ``[b, s*y, s*x, outputs]``.
     """
-    height, width = next(iter(images.values())).shape
+    number, height, width = next(iter(images.values())).shape
     whole: np.ndarray | None = None
     for rows in spans(height, side, reach):
         for columns in spans(width, side, reach):
-            window = np.s_[rows.first : rows.last, columns.first : columns.last]
+            window = np.s_[:, rows.first : rows.last, columns.first : columns.last]
             said = answer({name: image[window] for name, image in images.items()})
             if whole is None:
-                whole = np.empty((upscale * height, upscale * width, said.shape[-1]), said.dtype)
+                size = (number, upscale * height, upscale * width, said.shape[-1])
+                whole = np.empty(size, said.dtype)
             to, of = (
                 tuple(
                     slice(upscale * (one.keep - origin), upscale * (one.until - origin))
@@ -101,6 +102,6 @@ def by_parts(
                 )
                 for origins in ((0, 0), (rows.first, columns.first))
             )
-            whole[to] = said[of]
+            whole[:, *to] = said[:, *of]
     assert whole is not None  # an axis has at least one part
     return whole
