@@ -4,6 +4,7 @@ Reading and writing FITS files takes longer than the network on an accelerator, 
 ahead and finish behind it. What waits is bounded, so memory is; what fails is named and left out.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -65,34 +66,13 @@ def in_parallel(
     readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
     ahead = together + threads
 
-    def answered(group: list[tuple[Job, Loaded]]) -> Iterator[Outcome]:
-        """Answer a group and hand it on; outcomes are those that failed."""
-        try:
-            said = answer([loaded for _, loaded in group])
-        except Exception as error:
-            if len(group) == 1:
-                yield Outcome(group[0][0], error=error)
-            else:
-                for one in group:
-                    yield from answered([one])
-            return
-        for (job, loaded), one in zip(group, said, strict=True):
-            finishing[writers.submit(finish, job, loaded, one)] = job
-
-    def finished(most: int) -> Iterator[Outcome]:
-        """Outcomes of what is finished, until at most so many are under way."""
-        while finishing:
-            free = len(finishing) <= most
-            ready, _ = wait(finishing, timeout=0 if free else None, return_when=FIRST_COMPLETED)
-            for future in ready:
-                yield _outcome(finishing.pop(future), future)
-            if free:
-                return
+    def hand_on(job: Job, loaded: Loaded, said: Said) -> None:
+        finishing[writers.submit(finish, job, loaded, said)] = job
 
     try:
         while True:
-            while len(reading) < ahead and (job := next(waiting, reading)) is not reading:
-                reading.append((job, readers.submit(read, job)))  # type: ignore[arg-type]
+            for job in itertools.islice(waiting, ahead - len(reading)):
+                reading.append((job, readers.submit(read, job)))
             if not reading:
                 break
             job, future = reading.popleft()
@@ -104,14 +84,44 @@ def in_parallel(
             held = sum(map(len, groups.values()))
             fullest = max(groups, key=lambda key: len(groups[key]), default=None)
             if held and (len(groups[fullest]) >= together or held >= 2 * ahead):
-                yield from answered(groups.pop(fullest))
-            yield from finished(2 * threads)
+                yield from _answer(groups.pop(fullest), answer, hand_on)
+            yield from _collect(finishing, 2 * threads)
         for group in groups.values():
-            yield from answered(group)
-        yield from finished(0)
+            yield from _answer(group, answer, hand_on)
+        yield from _collect(finishing, 0)
     finally:
         for pool in (readers, writers):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _answer(
+    group: list[tuple[Any, Any]],
+    answer: Callable[[list[Any]], list[Any]],
+    hand_on: Callable[[Any, Any, Any], None],
+) -> Iterator[Outcome]:
+    """Answer a group and hand it on; outcomes are those that failed."""
+    try:
+        said = answer([loaded for _, loaded in group])
+    except Exception as error:
+        if len(group) == 1:
+            yield Outcome(group[0][0], error=error)
+            return
+        for one in group:
+            yield from _answer([one], answer, hand_on)
+        return
+    for (job, loaded), one in zip(group, said, strict=True):
+        hand_on(job, loaded, one)
+
+
+def _collect(finishing: dict[Future, Any], most: int) -> Iterator[Outcome]:
+    """Outcomes of what is finished, until at most so many are under way."""
+    while finishing:
+        enough = len(finishing) <= most
+        ready, _ = wait(finishing, timeout=0 if enough else None, return_when=FIRST_COMPLETED)
+        for future in ready:
+            yield _outcome(finishing.pop(future), future)
+        if enough:
+            return
 
 
 def _outcome(job: Any, future: Future) -> Outcome:

@@ -1,34 +1,33 @@
 """Denoise or super-resolve FITS images: ``python -m xmm_jax.enhance FILE... --task=sr``.
 
 Beside each input (or under ``--out``) comes ``<name>_SR.fits.gz`` or ``<name>_DN.fits.gz`` with the
-planes of `xmm_jax.planes`.
+planes of `xmm_jax.planes`. Of several inputs a table says what became of each; the same command
+goes on where it was stopped.
 """
 
 import dataclasses
-import glob
-import json
-import re
+import functools
 import sys
 import types
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from xmm_jax import __version__
+from xmm_jax.bulk import in_parallel
 from xmm_jax.config import TASKS
-from xmm_jax.data.fitsfile import write_fits
-from xmm_jax.data.observation import Observation, read_observation
-from xmm_jax.domain import compare
-from xmm_jax.enhancement import MEMORY_GB, enhance, open_model
+from xmm_jax.enhance_file import How, Job, is_there, load, mark_of, write
+from xmm_jax.enhancement import MEMORY_GB, answer, enhance, open_model
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.log import progress, say
 from xmm_jax.model import Model
-from xmm_jax.planes import Enhanced, to_hdus
-from xmm_jax.support import UNSUPPORTED
+from xmm_jax.planes import Enhanced
+from xmm_jax.status import FAILED, THERE, Status, append, read, total
+from xmm_jax.worklist import Item, find_items, outputs, share
+
+BOTH = ("sr", "dn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +35,14 @@ class EnhanceConfig:
     """What to enhance with which model."""
 
     files: Positional[tuple[str, ...]] = ()
-    """FITS images (plain, .gz, .FTZ) or patterns such as 'images/*.fits.gz'."""
+    """FITS images (plain, .gz, .FTZ), patterns such as 'images/*.fits.gz', or folders, searched to
+    the bottom."""
+    list: tuple[str, ...] = ()
+    """Text files with a name in each line."""
     model: str = ""
     """Model folder, or run folder (its best weights); empty: the one that comes with the package
     for the task."""
-    task: Literal["", "sr", "dn"] = ""
+    task: Literal["", "sr", "dn", "both"] = ""
     """sr: 2" pixels, half the PSF, no background. dn: less noise at the same pixels."""
     conserve: bool = False
     """Correct the result until the telescope would see the photons of the input in it, within their
@@ -49,6 +51,17 @@ class EnhanceConfig:
     """Ask the photons about every feature of the result: RESIDUAL, SOURCES, bits of DQ."""
     out: str = ""
     """Folder for the results; empty: beside each input."""
+    resume: bool = True
+    """Of several inputs, leave out those whose result is there, by this model and settings."""
+    shard: str = ""
+    """i/n: only this part of the inputs, for one of n processes."""
+    status: str = ""
+    """CSV file that says what became of each of several inputs; empty: enhance_status.csv in --out,
+    or beside the first input."""
+    together: int = 0
+    """Images in one call of the network; 0: 1 on a CPU, 8 on an accelerator."""
+    threads: int = 2
+    """Threads that read ahead, and as many that finish."""
     max_memory: float = MEMORY_GB
     """What the network may use at once [GB]; larger images are answered in parts, without seams."""
     force: bool = False
@@ -61,109 +74,150 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = parse_flags(
         EnhanceConfig(), argv, verb="enhance", description="Denoise or super-resolve FITS images."
     )
-    files = find_files(config.files)
-    model = open_model(config.model, config.task)
-    outputs = [output_path(path, config.out, TASKS[model.task].suffix) for path in files]
-    if twice := sorted(str(path) for path, n in Counter(outputs).items() if n > 1):
-        raise InputError(f"several inputs would be written to {twice[0]}; run them apart")
-    failed = []
-    pairs = list(zip(files, outputs, strict=True))
-    for path, output in progress(pairs, total=len(pairs), label="enhancing"):
-        try:
-            enhance_file(path, output, model, config)
-        except InputError as error:
-            failed.append(error)
-            if len(files) > 1:
-                say(f"failed: {error}")
+    if config.together < 0 or config.threads < 1:
+        raise InputError("--together must be 0 or more, --threads at least 1")
+    models = find_models(config)
+    items = find_items(config.files, lists=config.list)
+    jobs = {
+        task: [
+            Job(item.path, output)
+            for item, output in zip(items, outputs(items, config.out, suffix), strict=True)
+        ]
+        for task, suffix in ((task, TASKS[task].suffix) for task in models)
+    }
+    if len(items) == 1 and not config.shard:
+        for task, model in models.items():
+            enhance_one(jobs[task][0], model, config)
+        return
+    table = status_path(items, config)
+    rows = [
+        row
+        for task, model in models.items()
+        for row in enhance_many(share(jobs[task], config.shard), model, config, table)
+    ]
+    failed = [row for row in rows if row.status == FAILED]
+    say(f"{total(rows)}; what became of each: {table}")
     if failed:
-        done = len(files) - len(failed)
-        raise (
-            failed[0]
-            if len(files) == 1
-            else InputError(f"{len(failed)} of {len(files)} files failed, {done} written")
-        )
+        raise InputError(f"{len(failed)} of {len(rows)} failed, named in {table}")
 
 
-def find_files(patterns: Sequence[str]) -> list[Path]:
-    """Files of names and patterns, in order.
+def find_models(config: EnhanceConfig) -> dict[str, Model]:
+    """Models of the tasks that are asked for.
 
     Raises
     ------
     InputError
-        If none is given or a pattern matches nothing.
+        As `open_model`; or if one model is to do both tasks.
     """
-    if not patterns:
-        raise InputError("name at least one image: xmm-jax enhance IMAGE.fits --model=FOLDER")
-    files: list[Path] = []
-    for pattern in patterns:
-        # A name that exists is a name, even with brackets in it.
-        found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207 (absolute patterns too)
-        if not found:
-            raise InputError(f"{pattern}: no such file; check the name")
-        files += [Path(name) for name in found]
-    return files
+    if config.task != "both":
+        model = open_model(config.model, config.task)
+        return {model.task: model}
+    if config.model:
+        raise InputError("--task=both takes the models of the package; leave --model away")
+    return {task: open_model("", task) for task in BOTH}
 
 
-def output_path(path: Path, out: str, suffix: str) -> Path:
-    """``<name>_<suffix>.fits.gz`` beside the input, or in the folder ``out``."""
-    stem = re.sub(r"(\.(fits?|fts|ftz|gz))+$", "", path.name, flags=re.IGNORECASE)
-    return (Path(out) if out else path.parent) / f"{stem}_{suffix}.fits.gz"
-
-
-def enhance_file(path: Path, output: Path, model: Model, config: EnhanceConfig) -> None:
-    """Read one image, enhance it, write the result, say what was written.
-
-    Parameters
-    ----------
-    path, output : Path
-        FITS in and out.
-    model : Model
-        The model.
-    config : EnhanceConfig
-        Whether to accept other kinds of images and to check the result; where the model is from.
+def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
+    """Enhance one image and say all there is to say of it.
 
     Raises
     ------
     InputError
         If the file cannot be used.
     """
-    observation = read_observation(path, force=config.force)
-    notes = [*observation.notes, *_differences(path, observation, model, config.force)]
-    for note in notes:
-        say(f"{path.name}: {note}")
-    asked: Any = {name: getattr(config, name) for name in ("conserve", "support", "max_memory")}
-    arrays = observation.counts, observation.exposure
-    result = enhance(*arrays, model=model, valid=observation.valid, **asked)
-    history = [
-        f"xmm_jax {__version__} enhance, task {model.task}, input {path.name}",
-        f"model {Path(config.model).name or model.task}: {json.dumps(model.origin)}",
-        f"units: {json.dumps(dataclasses.asdict(model.scale))}",
-        *(f"note: {note}" for note in notes),
-    ]
-    if config.force:
-        history.append("--force: checks of camera, mode, filter and band were switched off")
-    write_fits(output, to_hdus(observation, result, model, history))
-    alive = observation.valid
-    before = (observation.counts[alive] / observation.exposure[alive]).sum()
-    say(f"wrote {output}: {result.rate.sum():.4g} count/s, input {before:.4g} count/s")
-    if result.support is not None:
-        features, erased = result.support.features, result.support.erased
-        doubtful = int((features["verdict"] == UNSUPPORTED).sum())
+    how = How(config.conserve, config.support, config.force)
+    loaded = load(job, model, how)
+    for note in loaded.notes:
+        say(f"{job.path.name}: {note}")
+    (said,) = answer(model, [loaded.given], max_memory=config.max_memory)
+    row = write(job, loaded, said, model, model_name(model, config), how)
+    live = loaded.given.valid
+    before = (loaded.given.counts[live] / loaded.given.exposure[live]).sum()
+    say(f"wrote {job.output}: {row.rate:.4g} count/s, input {before:.4g} count/s")
+    if row.features >= 0:
         say(
-            f"{len(features['x'])} features, {doubtful} of them not supported by the photons; "
-            f"{len(erased['x'])} that the photons show may be missing"
+            f"{row.features} features, {row.unsupported} of them not supported by the photons; "
+            f"{row.erased} that the photons show may be missing"
         )
 
 
-def _differences(
-    path: Path, observation: Observation, model: Model, force: bool
-) -> tuple[str, ...]:
-    try:
-        return compare(observation, model.domain)
-    except InputError as error:
-        if not force:
-            raise InputError(f"{path}: {error}") from None
-        return (f"forced: {error}",)
+def enhance_many(
+    jobs: Sequence[Job], model: Model, config: EnhanceConfig, table: Path
+) -> list[Status]:
+    """Enhance images and note what became of each, in a table and as it happens.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Inputs and outputs.
+    model : Model
+        The model.
+    config : EnhanceConfig
+        Everything else.
+    table : Path
+        The table.
+
+    Returns
+    -------
+    list of Status
+        One of each job.
+    """
+    how = How(config.conserve, config.support, config.force)
+    known = read(table) if config.resume else {}
+    mark, rows = mark_of(model, how), []
+    left = []
+    for job in jobs:
+        if config.resume and is_there(job, mark):
+            row = known.get((str(job.path), model.task))
+            rows.append(row or Status(str(job.path), model.task, str(job.output), THERE))
+        else:
+            left.append(job)
+    append(table, [row for row in rows if row.status == THERE])
+    label = f"enhancing ({model.task})"
+    for row in progress(_rows(left, model, config, how), total=len(left), label=label):
+        append(table, [row])
+        rows.append(row)
+        if row.status == FAILED:
+            say(f"failed: {row.reason}")
+    return rows
+
+
+def _rows(jobs: Sequence[Job], model: Model, config: EnhanceConfig, how: How) -> Iterator[Status]:
+    """What became of each job, as it is done."""
+    import jax
+
+    together = config.together or (1 if jax.default_backend() == "cpu" else 8)
+    name = model_name(model, config)
+    outcomes = in_parallel(
+        jobs,
+        functools.partial(load, model=model, how=how),
+        lambda group: answer(
+            model, [loaded.given for loaded in group], max_memory=config.max_memory
+        ),
+        functools.partial(write, model=model, name=name, how=how),
+        kind=lambda loaded: loaded.given.counts.shape,
+        together=together,
+        threads=config.threads,
+    )
+    for job, row, error in outcomes:
+        if error is not None:
+            reason = str(error) if isinstance(error, InputError) else f"{job.path}: {error!r}"
+            row = Status(str(job.path), model.task, "", FAILED, reason)
+        yield row
+
+
+def model_name(model: Model, config: EnhanceConfig) -> str:
+    """What headers call a model."""
+    return Path(config.model).name or model.task
+
+
+def status_path(items: Sequence[Item], config: EnhanceConfig) -> Path:
+    """Where the table of a run lies; one for each part of the work."""
+    if config.status:
+        return Path(config.status)
+    folder = Path(config.out) if config.out else items[0].path.parent
+    part = f"_{config.shard.replace('/', '_of_')}" if config.shard else ""
+    return folder / f"enhance_status{part}.csv"
 
 
 class _Callable(types.ModuleType):

@@ -172,8 +172,9 @@ def finish(
             fluxes = counts_within(rate, exposure, valid, places, model.apertures)
             checked = dataclasses.replace(checked, features=checked.features | fluxes)
         dq = dq | dq_bits(checked)
+    low, high = errors or (None, None)
     fine = finer(wcs, model.scale.upscale)
-    return Enhanced(rate, dq.astype(np.uint8), *(errors or (None, None)), checked, fine)
+    return Enhanced(rate, dq.astype(np.uint8), low, high, support=checked, wcs=fine)
 
 
 def open_model(model: Model | str | Path, task: str) -> Model:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xmm_jax.errors import InputError
 
@@ -120,12 +120,12 @@ def outputs(items: Iterable[Item], out: str, suffix: str) -> list[Path]:
     return list(paths)
 
 
-def share(items: Sequence[Item], shard: str) -> list[Item]:
+def share(items: Sequence[Any], shard: str) -> list[Any]:
     """Part of the items for one of several processes.
 
     Parameters
     ----------
-    items : sequence of Item
+    items : sequence
         All of them, the same in every process.
     shard : str
         ``i/n``, i from 1 to n; empty: all.

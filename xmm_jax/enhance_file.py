@@ -1,0 +1,199 @@
+"""One FITS file: read and looked at, and its result written."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from astropy.io import fits
+
+from xmm_jax import __version__
+from xmm_jax.data.fitsfile import BROKEN, write_fits
+from xmm_jax.data.observation import Observation, read_observation
+from xmm_jax.domain import compare
+from xmm_jax.enhancement import finish
+from xmm_jax.errors import InputError
+from xmm_jax.model import Model
+from xmm_jax.nddata import Given
+from xmm_jax.planes import Enhanced, to_hdus
+from xmm_jax.status import DONE, Status
+from xmm_jax.support import UNSUPPORTED
+
+MARK = "XMMMARK"  # keyword of what tells results of one model and its settings from others
+
+
+class Job(NamedTuple):
+    """An input, where its result goes, and when it was begun."""
+
+    path: Path
+    output: Path
+
+
+class Loaded(NamedTuple):
+    """What was read for a job: the observation, what is to be said of it, when that began [s]."""
+
+    observation: Observation
+    given: Given
+    notes: tuple[str, ...]
+    started: float
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """What decides a result beside the model and the input.
+
+    Attributes
+    ----------
+    conserve, support : bool
+        As for `xmm_jax.enhance`.
+    force : bool
+        Accept other bands, cameras and modes.
+    """
+
+    conserve: bool = False
+    support: bool = True
+    force: bool = False
+
+
+def mark_of(model: Model, how: How) -> str:
+    """Short name of a model with its settings: equal marks, equal results.
+
+    Parameters
+    ----------
+    model : Model
+        Its weights count, not where it lies.
+    how : How
+        The settings.
+    """
+    content = hashlib.blake2b(digest_size=6)
+    for leaf in jax.tree.leaves(model.params):
+        content.update(np.asarray(leaf).tobytes())
+    laws = [law and law.to_json() for law in (model.intervals, model.apertures)]
+    rest = [dataclasses.asdict(part) for part in (model.scale, how)]
+    content.update(json.dumps([__version__, *rest, model.symmetric, *laws]).encode())
+    return content.hexdigest()
+
+
+def is_there(job: Job, mark: str) -> bool:
+    """Whether the result of a job is complete, of this model and settings, and of this input.
+
+    Parameters
+    ----------
+    job : Job
+        A file without result, with an unreadable one, or that changed since, is to be done.
+    mark : str
+        From `mark_of`.
+    """
+    try:
+        if job.output.stat().st_mtime < job.path.stat().st_mtime:
+            return False
+        return bool(fits.getval(job.output, MARK) == mark)
+    except BROKEN:
+        return False
+
+
+def load(job: Job, model: Model, how: How) -> Loaded:
+    """Read the input of a job and hold it against what the model knows.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    model : Model
+        Who is to answer.
+    how : How
+        Whether to accept what is unlike its training set.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used, or changed while it was read.
+    """
+    started = time.monotonic()
+    before = _print_of(job.path)
+    observation = read_observation(job.path, force=how.force)
+    if _print_of(job.path) != before:
+        raise InputError(f"{job.path}: changed while it was read; run again when it is complete")
+    notes = observation.notes
+    try:
+        notes += compare(observation, model.domain)
+    except InputError as error:
+        if not how.force:
+            raise InputError(f"{job.path}: {error}") from None
+        notes += (f"forced: {error}",)
+    valid = observation.valid & (observation.exposure > 0)
+    counts, exposure = (
+        np.where(valid, image, 0) for image in (observation.counts, observation.exposure)
+    )
+    return Loaded(observation, Given(counts, exposure, valid, observation.wcs), notes, started)
+
+
+def write(job: Job, loaded: Loaded, said: np.ndarray, model: Model, name: str, how: How) -> Status:
+    """Finish a job: result, errors, checks, FITS file.
+
+    Parameters
+    ----------
+    job, loaded : Job, Loaded
+        What it is about.
+    said : ndarray
+        What the network says, `xmm_jax.enhancement.answer`.
+    model : Model
+        The network.
+    name : str
+        What the header calls it.
+    how : How
+        Settings.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    result = finish(model, loaded.given, said, conserve=how.conserve, support=how.support)
+    history = [
+        f"xmm_jax {__version__} enhance, task {model.task}, input {job.path.name}",
+        f"model {name}: {json.dumps(model.origin)}",
+        f"units: {json.dumps(dataclasses.asdict(model.scale))}",
+        *(f"note: {note}" for note in loaded.notes),
+    ]
+    if how.force:
+        history.append("--force: checks of camera, mode, filter and band were switched off")
+    hdus = to_hdus(loaded.observation, result, model, history)
+    hdus[0].header[MARK] = (mark_of(model, how), "model and settings")
+    write_fits(job.output, hdus)
+    return _status(job, loaded, result, model.task)
+
+
+def _status(job: Job, loaded: Loaded, result: Enhanced, task: str) -> Status:
+    given, checked = loaded.given, result.support
+    numbers: dict[str, Any] = {}
+    if checked is not None:
+        numbers = {
+            "features": len(checked.features["x"]),
+            "unsupported": int((checked.features["verdict"] == UNSUPPORTED).sum()),
+            "erased": len(checked.erased["x"]),
+        }
+    return Status(
+        input=str(job.path),
+        task=task,
+        output=str(job.output),
+        status=DONE,
+        seconds=round(time.monotonic() - loaded.started, 2),
+        exposure_s=loaded.observation.exposure_s,
+        counts=int(given.counts[given.valid].sum()),
+        rate=float(f"{result.rate.sum():.6g}"),
+        **numbers,
+    )
+
+
+def _print_of(path: Path) -> tuple[int, int]:
+    """What changes when a file does; a file that is not there has none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return found.st_size, found.st_mtime_ns
