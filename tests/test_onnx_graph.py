@@ -8,6 +8,8 @@ import pytest
 import xmm_jax
 from xmm_jax.errors import InputError
 from xmm_jax.models import apply, build, init
+from xmm_jax.models.published import read_published
+from xmm_jax.models.rrdb import RRDB
 from xmm_jax.onnx_graph import OPSET, to_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -49,6 +51,18 @@ def test_shipped_models(task):
     inputs = np.random.default_rng(0).gamma(1.0, 1.0, (1, 50, 61, 2)).astype(np.float32)
     (found,) = run.run(None, {"inputs": inputs})
     np.testing.assert_allclose(found, np.asarray(model.apply(jnp.asarray(inputs))), atol=1e-5)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("task", ["sr", "dn"])
+def test_published_networks(shared, task):
+    """What the published PyTorch code says of the same inputs, [b, c, y, x]."""
+    path = shared / "golden" / f"published_{task}.npz"
+    settings, params = read_published(path.with_suffix(".ckpt"))
+    file = np.load(path)
+    run = session(RRDB(**settings), params)
+    (found,) = run.run(None, {"inputs": file["input"].transpose(0, 2, 3, 1)})
+    np.testing.assert_allclose(found.transpose(0, 3, 1, 2), file["output"], atol=1e-6)
 
 
 def test_another_network():
