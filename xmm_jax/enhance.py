@@ -24,7 +24,7 @@ from xmm_jax.flags import parse_flags
 from xmm_jax.log import progress, say
 from xmm_jax.model import Model
 from xmm_jax.planes import Enhanced
-from xmm_jax.status import FAILED, THERE, Status, append, read, total
+from xmm_jax.status import DONE, FAILED, THERE, Status, append, read, total
 from xmm_jax.worklist import Item, find_items, outputs, share
 
 BOTH = ("sr", "dn")
@@ -64,8 +64,13 @@ class EnhanceConfig:
     """Threads that read ahead, and as many that finish."""
     max_memory: float = MEMORY_GB
     """What the network may use at once [GB]; larger images are answered in parts, without seams."""
+    exposure: str = ""
+    """FITS file of the exposure map [s], not vignetted, where the input holds none; '{stem}' stands
+    for the name of the input without its ending, '{folder}' for its folder."""
+    mask: str = ""
+    """FITS file, not 0 where the detector is alive; named as the exposure map."""
     force: bool = False
-    """Accept other bands, cameras and modes; written to the header."""
+    """Accept other bands, cameras, modes and sizes; written to the header."""
 
 
 @command
@@ -125,7 +130,7 @@ def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
     InputError
         If the file cannot be used.
     """
-    how = How(config.conserve, config.support, config.force)
+    how = how_of(config)
     loaded = load(job, model, how)
     for note in loaded.notes:
         say(f"{job.path.name}: {note}")
@@ -162,17 +167,15 @@ def enhance_many(
     list of Status
         One of each job.
     """
-    how = How(config.conserve, config.support, config.force)
+    how = how_of(config)
     known = read(table) if config.resume else {}
-    mark, rows = mark_of(model, how), []
-    left = []
-    for job in jobs:
-        if config.resume and is_there(job, mark):
-            row = known.get((str(job.path), model.task))
-            rows.append(row or Status(str(job.path), model.task, str(job.output), THERE))
-        else:
-            left.append(job)
-    append(table, [row for row in rows if row.status == THERE])
+    mark = mark_of(model, how)
+    there = [job for job in jobs if config.resume and is_there(job, mark)]
+    rows = [Status(str(job.path), model.task, str(job.output), THERE) for job in there]
+    # What is known of them from the run that made them stays in the table.
+    append(table, [row for row in rows if known.get((row.input, row.task), row).status != DONE])
+    done = set(there)
+    left = [job for job in jobs if job not in done]
     label = f"enhancing ({model.task})"
     for row in progress(_rows(left, model, config, how), total=len(left), label=label):
         append(table, [row])
@@ -204,6 +207,12 @@ def _rows(jobs: Sequence[Job], model: Model, config: EnhanceConfig, how: How) ->
             reason = str(error) if isinstance(error, InputError) else f"{job.path}: {error!r}"
             row = Status(str(job.path), model.task, "", FAILED, reason)
         yield row
+
+
+def how_of(config: EnhanceConfig) -> How:
+    """Part of the settings that decides a result."""
+    names = [field.name for field in dataclasses.fields(How)]
+    return How(**{name: getattr(config, name) for name in names})
 
 
 def model_name(model: Model, config: EnhanceConfig) -> str:

@@ -12,16 +12,18 @@ import numpy as np
 from astropy.io import fits
 
 from xmm_jax import __version__
-from xmm_jax.data.fitsfile import BROKEN, write_fits
+from xmm_jax.data.fitsfile import BROKEN, read_image, write_fits
 from xmm_jax.data.observation import Observation, read_observation
 from xmm_jax.domain import compare
 from xmm_jax.enhancement import finish
 from xmm_jax.errors import InputError
+from xmm_jax.instrument.camera import PN
 from xmm_jax.model import Model
 from xmm_jax.nddata import Given
 from xmm_jax.planes import Enhanced, to_hdus
 from xmm_jax.status import DONE, Status
 from xmm_jax.support import UNSUPPORTED
+from xmm_jax.worklist import stem_of
 
 MARK = "XMMMARK"  # keyword of what tells results of one model and its settings from others
 
@@ -51,12 +53,17 @@ class How:
     conserve, support : bool
         As for `xmm_jax.enhance`.
     force : bool
-        Accept other bands, cameras and modes.
+        Accept other bands, cameras, modes and sizes.
+    exposure, mask : str
+        FITS files of the exposure map [s] and of live pixels, where not those of the input;
+        ``{stem}`` stands for the name of the input without its ending, ``{folder}`` for its folder.
     """
 
     conserve: bool = False
     support: bool = True
     force: bool = False
+    exposure: str = ""
+    mask: str = ""
 
 
 def mark_of(model: Model, how: How) -> str:
@@ -115,7 +122,8 @@ def load(job: Job, model: Model, how: How) -> Loaded:
     """
     started = time.monotonic()
     before = _print_of(job.path)
-    observation = read_observation(job.path, force=how.force)
+    maps = {name: _beside(job.path, getattr(how, name)) for name in ("exposure", "mask")}
+    observation = read_observation(job.path, force=how.force, **maps)
     if _print_of(job.path) != before:
         raise InputError(f"{job.path}: changed while it was read; run again when it is complete")
     notes = observation.notes
@@ -125,6 +133,8 @@ def load(job: Job, model: Model, how: How) -> Loaded:
         if not how.force:
             raise InputError(f"{job.path}: {error}") from None
         notes += (f"forced: {error}",)
+    if observation.counts.shape != PN.shape and (how.support or how.conserve):
+        notes += ("not the frame of the camera: the photons are not asked, nothing is corrected",)
     valid = observation.valid & (observation.exposure > 0)
     counts, exposure = (
         np.where(valid, image, 0) for image in (observation.counts, observation.exposure)
@@ -153,7 +163,9 @@ def write(job: Job, loaded: Loaded, said: np.ndarray, model: Model, name: str, h
     InputError
         If the file cannot be written.
     """
-    result = finish(model, loaded.given, said, conserve=how.conserve, support=how.support)
+    whole = loaded.given.counts.shape == PN.shape
+    support, conserve = how.support and whole, how.conserve and whole
+    result = finish(model, loaded.given, said, conserve=conserve, support=support)
     history = [
         f"xmm_jax {__version__} enhance, task {model.task}, input {job.path.name}",
         f"model {name}: {json.dumps(model.origin)}",
@@ -188,6 +200,14 @@ def _status(job: Job, loaded: Loaded, result: Enhanced, task: str) -> Status:
         rate=float(f"{result.rate.sum():.6g}"),
         **numbers,
     )
+
+
+def _beside(path: Path, template: str) -> np.ndarray | None:
+    """Image of a file that belongs to an input, if one is named."""
+    if not template:
+        return None
+    name = template.replace("{stem}", stem_of(path)).replace("{folder}", str(path.parent))
+    return read_image(name).data
 
 
 def _print_of(path: Path) -> tuple[int, int]:

@@ -108,9 +108,8 @@ def outputs(items: Iterable[Item], out: str, suffix: str) -> list[Path]:
     """
     paths: dict[Path, Path] = {}
     for item in items:
-        stem = _IMAGE.sub("", item.path.name)
         folder = Path(out) / item.place if out else item.path.parent
-        path = folder / f"{stem}_{suffix}.fits.gz"
+        path = folder / f"{stem_of(item.path)}_{suffix}.fits.gz"
         if path in paths:
             raise InputError(
                 f"{paths[path]} and {item.path} would both be written to {path}; name the folder "
@@ -118,6 +117,11 @@ def outputs(items: Iterable[Item], out: str, suffix: str) -> list[Path]:
             )
         paths[path] = item.path
     return list(paths)
+
+
+def stem_of(path: Path) -> str:
+    """Name of an image without the endings of FITS files and their compression."""
+    return _IMAGE.sub("", path.name)
 
 
 def share(items: Sequence[Any], shard: str) -> list[Any]:
