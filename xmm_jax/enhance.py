@@ -24,6 +24,7 @@ from xmm_jax.flags import parse_flags
 from xmm_jax.log import progress, say
 from xmm_jax.model import Model
 from xmm_jax.planes import Enhanced
+from xmm_jax.side_by_side import show
 from xmm_jax.status import DONE, FAILED, THERE, Status, append, read, total
 from xmm_jax.worklist import Item, find_items, outputs, share
 
@@ -69,6 +70,13 @@ class EnhanceConfig:
     for the name of the input without its ending, '{folder}' for its folder."""
     mask: str = ""
     """FITS file, not 0 where the detector is alive; named as the exposure map."""
+    compat: bool = False
+    """Also write <name>_input_wcs_SR.fits.gz and <name>_predict_wcs_SR.fits.gz, counts on the
+    padded frame, for scripts that read the files of the published tool."""
+    preview: bool = False
+    """Also write a picture of input and result, <name>_SR.png (extra `plot`)."""
+    display: bool = False
+    """Show input and result in a window; of a single input."""
     force: bool = False
     """Accept other bands, cameras, modes and sizes; written to the header."""
 
@@ -90,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
         for task, suffix in ((task, TASKS[task].suffix) for task in models)
     }
+    if config.display and len(items) > 1:
+        raise InputError("--display shows one image; --preview writes pictures of many")
     if len(items) == 1 and not config.shard:
         for task, model in models.items():
             enhance_one(jobs[task][0], model, config)
@@ -135,7 +145,7 @@ def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
     for note in loaded.notes:
         say(f"{job.path.name}: {note}")
     (said,) = answer(model, [loaded.given], max_memory=config.max_memory)
-    row = write(job, loaded, said, model, model_name(model, config), how)
+    row, result = write(job, loaded, said, model, model_name(model, config), how)
     live = loaded.given.valid
     before = (loaded.given.counts[live] / loaded.given.exposure[live]).sum()
     say(f"wrote {job.output}: {row.rate:.4g} count/s, input {before:.4g} count/s")
@@ -144,6 +154,8 @@ def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
             f"{row.features} features, {row.unsupported} of them not supported by the photons; "
             f"{row.erased} that the photons show may be missing"
         )
+    if config.display:
+        show(loaded.observation, result, job.path.name)
 
 
 def enhance_many(
@@ -202,11 +214,12 @@ def _rows(jobs: Sequence[Job], model: Model, config: EnhanceConfig, how: How) ->
         together=together,
         threads=config.threads,
     )
-    for job, row, error in outcomes:
-        if error is not None:
-            reason = str(error) if isinstance(error, InputError) else f"{job.path}: {error!r}"
-            row = Status(str(job.path), model.task, "", FAILED, reason)
-        yield row
+    for job, done, error in outcomes:
+        if error is None:
+            yield done[0]
+            continue
+        reason = str(error) if isinstance(error, InputError) else f"{job.path}: {error!r}"
+        yield Status(str(job.path), model.task, "", FAILED, reason)
 
 
 def how_of(config: EnhanceConfig) -> How:

@@ -12,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from xmm_jax import __version__
+from xmm_jax.compat import write_compat
 from xmm_jax.data.fitsfile import BROKEN, read_image, write_fits
 from xmm_jax.data.observation import Observation, read_observation
 from xmm_jax.domain import compare
@@ -21,6 +22,7 @@ from xmm_jax.instrument.camera import PN
 from xmm_jax.model import Model
 from xmm_jax.nddata import Given
 from xmm_jax.planes import Enhanced, to_hdus
+from xmm_jax.side_by_side import write_picture
 from xmm_jax.status import DONE, Status
 from xmm_jax.support import UNSUPPORTED
 from xmm_jax.worklist import stem_of
@@ -57,6 +59,8 @@ class How:
     exposure, mask : str
         FITS files of the exposure map [s] and of live pixels, where not those of the input;
         ``{stem}`` stands for the name of the input without its ending, ``{folder}`` for its folder.
+    compat, preview : bool
+        Also write the files of the published tool (`xmm_jax.compat`); a picture.
     """
 
     conserve: bool = False
@@ -64,6 +68,8 @@ class How:
     force: bool = False
     exposure: str = ""
     mask: str = ""
+    compat: bool = False
+    preview: bool = False
 
 
 def mark_of(model: Model, how: How) -> str:
@@ -142,7 +148,9 @@ def load(job: Job, model: Model, how: How) -> Loaded:
     return Loaded(observation, Given(counts, exposure, valid, observation.wcs), notes, started)
 
 
-def write(job: Job, loaded: Loaded, said: np.ndarray, model: Model, name: str, how: How) -> Status:
+def write(
+    job: Job, loaded: Loaded, said: np.ndarray, model: Model, name: str, how: How
+) -> tuple[Status, Enhanced]:
     """Finish a job: result, errors, checks, FITS file.
 
     Parameters
@@ -158,10 +166,17 @@ def write(job: Job, loaded: Loaded, said: np.ndarray, model: Model, name: str, h
     how : How
         Settings.
 
+    Returns
+    -------
+    Status
+        Row of the table.
+    Enhanced
+        The result.
+
     Raises
     ------
     InputError
-        If the file cannot be written.
+        If a file cannot be written.
     """
     whole = loaded.given.counts.shape == PN.shape
     support, conserve = how.support and whole, how.conserve and whole
@@ -176,8 +191,15 @@ def write(job: Job, loaded: Loaded, said: np.ndarray, model: Model, name: str, h
         history.append("--force: checks of camera, mode, filter and band were switched off")
     hdus = to_hdus(loaded.observation, result, model, history)
     hdus[0].header[MARK] = (mark_of(model, how), "model and settings")
+    folder = job.output.parent
+    if how.compat:
+        write_compat(job.path, folder, loaded.observation, result, model.task)
+    if how.preview:
+        picture = folder / f"{stem_of(job.output)}.png"
+        write_picture(picture, loaded.observation, result, job.path.name)
+    # Last, because it is by this file that a job is known to be done.
     write_fits(job.output, hdus)
-    return _status(job, loaded, result, model.task)
+    return _status(job, loaded, result, model.task), result
 
 
 def _status(job: Job, loaded: Loaded, result: Enhanced, task: str) -> Status:
