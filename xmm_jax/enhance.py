@@ -21,6 +21,7 @@ from xmm_jax.enhance_file import How, Job, is_there, load, mark_of, write
 from xmm_jax.enhancement import MEMORY_GB, answer, enhance, open_model
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
+from xmm_jax.image import image_of
 from xmm_jax.log import progress, say
 from xmm_jax.model import Model
 from xmm_jax.planes import Enhanced
@@ -40,6 +41,14 @@ class EnhanceConfig:
     the bottom."""
     list: tuple[str, ...] = ()
     """Text files with a name in each line."""
+    obsid: tuple[str, ...] = ()
+    """Observations (ten digits): fetched, made into images in --out, enhanced for both tasks."""
+    pps_dir: str = ""
+    """Folder with the pipeline products of the one --obsid: nothing is fetched."""
+    offline: bool = False
+    """Fetch nothing: take products that an earlier run fetched to <out>/<obsid>/pps."""
+    archive: str = ""
+    """Address of the archive; empty: $XMM_JAX_ARCHIVE_URL, else that of ESA."""
     model: str = ""
     """Model folder, or run folder (its best weights); empty: the one that comes with the package
     for the task."""
@@ -90,7 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.together < 0 or config.threads < 1:
         raise InputError("--together must be 0 or more, --threads at least 1")
     models = find_models(config)
-    items = find_items(config.files, lists=config.list)
+    images, rows = make_images(config)
+    items = find_items((*config.files, *images), lists=config.list)
     jobs = {
         task: [
             Job(item.path, output)
@@ -100,16 +110,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     if config.display and len(items) > 1:
         raise InputError("--display shows one image; --preview writes pictures of many")
-    if len(items) == 1 and not config.shard:
+    if len(items) == 1 and not (config.shard or rows):
         for task, model in models.items():
             enhance_one(jobs[task][0], model, config)
         return
     table = status_path(items, config)
-    rows = [
-        row
-        for task, model in models.items()
-        for row in enhance_many(share(jobs[task], config.shard), model, config, table)
-    ]
+    append(table, rows)
+    for task, model in models.items():
+        rows += enhance_many(share(jobs[task], config.shard), model, config, table)
     failed = [row for row in rows if row.status == FAILED]
     say(f"{total(rows)}; what became of each: {table}")
     if failed:
@@ -124,12 +132,39 @@ def find_models(config: EnhanceConfig) -> dict[str, Model]:
     InputError
         As `open_model`; or if one model is to do both tasks.
     """
-    if config.task != "both":
+    both = config.task == "both" or (config.obsid and not config.task and not config.model)
+    if not both:
         model = open_model(config.model, config.task)
         return {model.task: model}
     if config.model:
         raise InputError("--task=both takes the models of the package; leave --model away")
     return {task: open_model("", task) for task in BOTH}
+
+
+def make_images(config: EnhanceConfig) -> tuple[list[str], list[Status]]:
+    """Images of the observations that are named, and what became of the others.
+
+    Raises
+    ------
+    InputError
+        If the only one cannot be made into an image, or none of several.
+    """
+    if config.pps_dir and len(config.obsid) != 1:
+        raise InputError("--pps_dir belongs to one observation; name one --obsid")
+    made: list[str] = []
+    failed: list[Status] = []
+    options = {name: getattr(config, name) for name in ("pps_dir", "archive", "offline")}
+    for obs_id in config.obsid:
+        try:
+            made.append(str(image_of(obs_id, save_dir=config.out or ".", **options)))
+        except InputError as error:
+            if len(config.obsid) == 1:
+                raise
+            say(f"failed: {error}")
+            failed.append(Status(obs_id, "image", "", FAILED, str(error)))
+    if failed and not made:
+        raise InputError(f"none of {len(failed)} observations could be made into an image")
+    return made, failed
 
 
 def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
