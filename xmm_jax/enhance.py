@@ -24,6 +24,7 @@ from xmm_jax.flags import parse_flags
 from xmm_jax.image import image_of
 from xmm_jax.log import progress, say
 from xmm_jax.model import Model
+from xmm_jax.onnx_backend import BackendName, responder
 from xmm_jax.planes import Enhanced
 from xmm_jax.side_by_side import show
 from xmm_jax.status import DONE, FAILED, THERE, Status, append, read, total
@@ -72,6 +73,9 @@ class EnhanceConfig:
     """Images in one call of the network; 0: 1 on a CPU, 8 on an accelerator."""
     threads: int = 2
     """Threads that read ahead, and as many that finish."""
+    backend: BackendName = "auto"
+    """Who runs the network: auto is onnxruntime on a CPU, if installed (extra `onnx`), for being
+    faster there, else JAX."""
     max_memory: float = MEMORY_GB
     """What the network may use at once [GB]; larger images are answered in parts, without seams."""
     exposure: str = ""
@@ -179,7 +183,8 @@ def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
     loaded = load(job, model, how)
     for note in loaded.notes:
         say(f"{job.path.name}: {note}")
-    (said,) = answer(model, [loaded.given], max_memory=config.max_memory)
+    respond = responder(model, config.backend)
+    (said,) = answer(model, [loaded.given], respond=respond, max_memory=config.max_memory)
     row, result = write(job, loaded, said, model, model_name(model, config), how)
     live = loaded.given.valid
     before = (loaded.given.counts[live] / loaded.given.exposure[live]).sum()
@@ -237,12 +242,15 @@ def _rows(jobs: Sequence[Job], model: Model, config: EnhanceConfig, how: How) ->
     import jax
 
     together = config.together or (1 if jax.default_backend() == "cpu" else 8)
-    name = model_name(model, config)
+    name, respond = model_name(model, config), responder(model, config.backend)
     outcomes = in_parallel(
         jobs,
         functools.partial(load, model=model, how=how),
         lambda group: answer(
-            model, [loaded.given for loaded in group], max_memory=config.max_memory
+            model,
+            [loaded.given for loaded in group],
+            respond=respond,
+            max_memory=config.max_memory,
         ),
         functools.partial(write, model=model, name=name, how=how),
         kind=lambda loaded: loaded.given.counts.shape,

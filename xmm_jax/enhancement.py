@@ -17,6 +17,7 @@ from xmm_jax.losses.pixel import stated_width
 from xmm_jax.model import Model, load_model
 from xmm_jax.models.stretch import to_rate
 from xmm_jax.nddata import Given, as_given, finer
+from xmm_jax.onnx_backend import BackendName, Respond, responder
 from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced
 from xmm_jax.support import check_support, dq_bits
 from xmm_jax.tiling import by_parts
@@ -37,6 +38,7 @@ def enhance(
     conserve: bool = False,
     support: bool = False,
     max_memory: float = MEMORY_GB,
+    backend: BackendName = "jax",
 ) -> Enhanced:
     """Denoise or super-resolve one image.
 
@@ -62,6 +64,9 @@ def enhance(
     max_memory : float
         What the network may use at once [GB]; larger images are answered in parts, which changes
         nothing else (`xmm_jax.tiling`).
+    backend : str
+        Who runs the network, see `xmm_jax.onnx_backend.responder`; JAX compiles once for a shape,
+        onnxruntime starts anew with each call.
 
     Returns
     -------
@@ -76,12 +81,17 @@ def enhance(
     """
     model = open_model(model, task)
     given = as_given(counts, exposure, valid)
-    (said,) = answer(model, [given], max_memory=max_memory)
+    respond = responder(model, backend)
+    (said,) = answer(model, [given], respond=respond, max_memory=max_memory)
     return finish(model, given, said, conserve=conserve, support=support)
 
 
 def answer(
-    model: Model, images: Sequence[Given], *, max_memory: float = MEMORY_GB
+    model: Model,
+    images: Sequence[Given],
+    *,
+    respond: Respond | None = None,
+    max_memory: float = MEMORY_GB,
 ) -> list[np.ndarray]:
     """What a network says of images of one shape, in its own units.
 
@@ -91,6 +101,8 @@ def answer(
         The network.
     images : sequence of Given
         Of one shape; as many of them at once as the memory allows.
+    respond : callable, optional
+        Who runs the network, from `xmm_jax.onnx_backend.responder`; JAX by default.
     max_memory : float
         What the network may use at once [GB].
 
@@ -124,9 +136,10 @@ def answer(
         slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, shape, strict=True)
     )
     found: list[np.ndarray] = []
+    respond = respond or model.respond
     for first in range(0, len(images), together):
         said = by_parts(
-            lambda part: np.asarray(model.respond({k: v[..., None] for k, v in part.items()})),
+            lambda part: np.asarray(respond({k: v[..., None] for k, v in part.items()})),
             {name: stack[first : first + together] for name, stack in padded.items()},
             side=window - 2 * reach,
             reach=reach,
