@@ -67,6 +67,8 @@ def test_an_image_with_mask_header_and_sky():
         ((COUNTS[0], 2e4), "two images of one shape"),
         ((COUNTS, 2e4, np.ones((3, 3), bool)), "of another shape"),
         ((COUNTS - 3, 2e4), "give raw counts"),
+        ((COUNTS, 2e4, None, np.ones((3, 3))), "background .*of another shape"),
+        ((COUNTS, 2e4, None, COUNTS - 3), "background: negative"),
         ((np.where(COUNTS > 2, np.nan, COUNTS), 2e4), "give raw counts"),
     ],
 )
@@ -108,6 +110,18 @@ def test_from_ccddata_to_ccddata_through_a_model():
     np.testing.assert_allclose([x, y], [20.5, 60.5], atol=1e-5)
     plain = xmm_jax.enhance(COUNTS, np.full(SHAPE, 2e4), task="sr")
     np.testing.assert_array_equal(plain.rate, found.data)
+
+
+def test_net_of_a_known_background():
+    known = np.full(SHAPE, 0.3)
+    known[0] = np.nan  # where nothing is used
+    valid = np.ones(SHAPE, bool)
+    valid[0] = False
+    found = xmm_jax.enhance(COUNTS, 2e4, task="dn", valid=valid, background=known)
+    np.testing.assert_allclose(found.net[1:], found.rate[1:] - 0.3 / 2e4, rtol=1e-5, atol=1e-9)
+    assert not found.net[0].any()
+    # A super-resolved image has no background that could be taken off.
+    assert xmm_jax.enhance(COUNTS, 2e4, task="sr", valid=valid, background=known).net is None
 
 
 def test_images_that_are_too_small():

@@ -13,7 +13,7 @@ def folder(tmp_path):
     """Images, results, notes, links that lead back, names of all kinds."""
     for name in (
         "b.fits", "a.fits.gz", "c.FTZ", "deep/a.fits.gz", "deep/er/Ærø [1].fit", "notes.txt",
-        "a_SR.fits.gz", "b_DN.fits", ".hidden.fits", ".old/x.fits", "table.csv",
+        "a_SR.fits.gz", "a_SR.fits.fz", "b_DN.fits", ".hidden.fits", ".old/x.fits", "table.csv",
     ):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +73,7 @@ def test_results_lie_beside_their_input_or_as_it_lay(folder):
     below = outputs(items, "out", "DN")
     assert below[0] == Path("out/a_DN.fits.gz")
     assert below[3] == Path("out/deep/a_DN.fits.gz")
+    assert outputs(items, "", "SR", compress="tiles")[0] == folder / "a_SR.fits.fz"
     twice = find_items([str(folder / "a.fits.gz"), str(folder / "deep/a.fits.gz")])
     assert len(outputs(twice, "", "SR")) == 2
     with pytest.raises(InputError, match="would both be written to"):

@@ -83,6 +83,11 @@ class EnhanceConfig:
     for the name of the input without its ending, '{folder}' for its folder."""
     mask: str = ""
     """FITS file, not 0 where the detector is alive; named as the exposure map."""
+    background: str = ""
+    """FITS file of the background in the image [count], named as the exposure map. dn: NET is the
+    result without it; sr: it takes the place of the fitted one in the checks."""
+    compress: Literal["gzip", "tiles", "none"] = "gzip"
+    """gzip: .fits.gz. tiles: .fits.fz, RICE for integers, GZIP for floats, no loss. none: .fits."""
     compat: bool = False
     """Also write <name>_input_wcs_SR.fits.gz and <name>_predict_wcs_SR.fits.gz, counts on the
     padded frame, for scripts that read the files of the published tool."""
@@ -108,7 +113,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     jobs = {
         task: [
             Job(item.path, output)
-            for item, output in zip(items, outputs(items, config.out, suffix), strict=True)
+            for item, output in zip(
+                items,
+                outputs(items, config.out, suffix, compress=config.compress),
+                strict=True,
+            )
         ]
         for task, suffix in ((task, TASKS[task].suffix) for task in models)
     }

@@ -13,14 +13,14 @@ from astropy.io import fits
 
 from xmm_jax import __version__
 from xmm_jax.compat import write_compat
-from xmm_jax.data.fitsfile import BROKEN, read_image, write_fits
+from xmm_jax.data.fitsfile import BROKEN, in_tiles, read_image, write_fits
 from xmm_jax.data.observation import Observation, read_observation
 from xmm_jax.domain import compare
 from xmm_jax.enhancement import finish
 from xmm_jax.errors import InputError
 from xmm_jax.instrument.camera import PN
 from xmm_jax.model import Model
-from xmm_jax.nddata import Given
+from xmm_jax.nddata import Given, known_background
 from xmm_jax.planes import Enhanced, to_hdus
 from xmm_jax.side_by_side import write_picture
 from xmm_jax.status import DONE, Status
@@ -56,9 +56,10 @@ class How:
         As for `xmm_jax.enhance`.
     force : bool
         Accept other bands, cameras, modes and sizes.
-    exposure, mask : str
-        FITS files of the exposure map [s] and of live pixels, where not those of the input;
-        ``{stem}`` stands for the name of the input without its ending, ``{folder}`` for its folder.
+    exposure, mask, background : str
+        FITS files of the exposure map [s] and of live pixels, where not those of the input, and of
+        background [count]; ``{stem}`` stands for the name of the input without its ending,
+        ``{folder}`` for its folder.
     compat, preview : bool
         Also write the files of the published tool (`xmm_jax.compat`); a picture.
     """
@@ -68,6 +69,7 @@ class How:
     force: bool = False
     exposure: str = ""
     mask: str = ""
+    background: str = ""
     compat: bool = False
     preview: bool = False
 
@@ -145,7 +147,13 @@ def load(job: Job, model: Model, how: How) -> Loaded:
     counts, exposure = (
         np.where(valid, image, 0) for image in (observation.counts, observation.exposure)
     )
-    return Loaded(observation, Given(counts, exposure, valid, observation.wcs), notes, started)
+    background = _beside(job.path, how.background)
+    try:
+        known = None if background is None else known_background(background, valid)
+    except InputError as error:
+        raise InputError(f"{job.path}: {error}") from None
+    given = Given(counts, exposure, valid, observation.wcs, known)
+    return Loaded(observation, given, notes, started)
 
 
 def write(
@@ -198,7 +206,7 @@ def write(
         picture = folder / f"{stem_of(job.output)}.png"
         write_picture(picture, loaded.observation, result, job.path.name)
     # Last, because it is by this file that a job is known to be done.
-    write_fits(job.output, hdus)
+    write_fits(job.output, in_tiles(hdus) if job.output.suffix == ".fz" else hdus)
     return _status(job, loaded, result, model.task), result
 
 

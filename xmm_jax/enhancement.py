@@ -35,6 +35,7 @@ def enhance(
     model: Model | str | Path = "",
     task: str = "",
     valid: np.ndarray | None = None,
+    background: np.ndarray | None = None,
     conserve: bool = False,
     support: bool = False,
     max_memory: float = MEMORY_GB,
@@ -56,6 +57,9 @@ def enhance(
         ``sr`` or ``dn``; empty: whatever the model is for.
     valid : array of bool, optional
         True = use the pixel; all with exposure by default.
+    background : array, optional
+        Counts of background expected in the image [count]: ``net`` of the result is without it, and
+        it takes the place of the fitted one where `conserve` and `support` need one.
     conserve : bool
         Correct the result until it predicts the input within its noise.
     support : bool
@@ -80,7 +84,7 @@ def enhance(
         none or for another task.
     """
     model = open_model(model, task)
-    given = as_given(counts, exposure, valid)
+    given = as_given(counts, exposure, valid, background)
     respond = responder(model, backend)
     (said,) = answer(model, [given], respond=respond, max_memory=max_memory)
     return finish(model, given, said, conserve=conserve, support=support)
@@ -165,11 +169,12 @@ def finish(
     conserve, support : bool
         As for `enhance`.
     """
-    counts, exposure, valid, wcs = given
-    own = _rates(model, said[..., 0], exposure)
-    rate, background = own, TASKS[model.task].target_background
+    counts, exposure, valid, wcs, known = given
+    rate = own = _rates(model, said[..., 0], exposure)
+    with_background = TASKS[model.task].target_background
+    sky = {"with_background": with_background, "background": known}
     if conserve:
-        corrected = back_projected(own, counts, exposure, valid, with_background=background)
+        corrected = back_projected(own, counts, exposure, valid, **sky)
         rate = corrected.rate.astype(np.float32)
     errors = _errors(model, said, exposure)
     if errors is not None:
@@ -179,15 +184,18 @@ def finish(
     dq = _quality(model, counts, exposure, valid, rate)
     checked = None
     if support:
-        checked = check_support(rate, counts, exposure, valid, with_background=background)
+        checked = check_support(rate, counts, exposure, valid, **sky)
         if model.apertures is not None:
             places = checked.features["x_out"], checked.features["y_out"]
             fluxes = counts_within(rate, exposure, valid, places, model.apertures)
             checked = dataclasses.replace(checked, features=checked.features | fluxes)
         dq = dq | dq_bits(checked)
     low, high = errors or (None, None)
+    net = None
+    if with_background and known is not None:
+        net = rate - np.divide(known, exposure, out=np.zeros_like(rate), where=valid)
     fine = finer(wcs, model.scale.upscale)
-    return Enhanced(rate, dq.astype(np.uint8), low, high, support=checked, wcs=fine)
+    return Enhanced(rate, dq.astype(np.uint8), low, high, net=net, support=checked, wcs=fine)
 
 
 def open_model(model: Model | str | Path, task: str) -> Model:

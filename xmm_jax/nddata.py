@@ -17,15 +17,19 @@ _COUNTS = ("", "ct", "count", "ph", "adu", "electron")
 
 
 class Given(NamedTuple):
-    """One image as arrays [y, x]: counts [count], exposure [s], True = use, sky coordinates."""
+    """One image: arrays [y, x] of counts [count], exposure [s] and what to use; what else is known.
+
+    That is its sky coordinates, and the counts of background in it [count].
+    """
 
     counts: np.ndarray
     exposure: np.ndarray
     valid: np.ndarray
-    wcs: "WCS | None"
+    wcs: "WCS | None" = None
+    background: np.ndarray | None = None
 
 
-def as_given(counts: Any, exposure: Any = None, valid: Any = None) -> Given:
+def as_given(counts: Any, exposure: Any = None, valid: Any = None, background: Any = None) -> Given:
     """Take an image as users have it.
 
     Parameters
@@ -37,6 +41,8 @@ def as_given(counts: Any, exposure: Any = None, valid: Any = None) -> Given:
         (``meta``) of an NDData.
     valid : array of bool, optional
         True = use the pixel; all with exposure by default.
+    background : array, optional
+        Counts of background expected in the image [count].
 
     Returns
     -------
@@ -79,7 +85,27 @@ def as_given(counts: Any, exposure: Any = None, valid: Any = None) -> Given:
         raise InputError(
             "counts are negative or not a number in pixels to be used; give raw counts"
         )
-    return Given(np.where(use, image, 0), np.where(use, seconds, 0.0), use, _celestial(wcs))
+    if background is not None:
+        background = known_background(background, use)
+    return Given(
+        np.where(use, image, 0), np.where(use, seconds, 0.0), use, _celestial(wcs), background
+    )
+
+
+def known_background(image: Any, valid: np.ndarray) -> np.ndarray:
+    """Check a map of background counts, and set it to 0 where nothing is used.
+
+    Raises
+    ------
+    InputError
+        If it is of another shape, negative or not a number in a pixel to be used.
+    """
+    image = np.asarray(image, np.float32)
+    if image.shape != valid.shape:
+        raise InputError(f"background {image.shape}: of another shape than the image {valid.shape}")
+    if not (np.isfinite(image[valid]).all() and (image[valid] >= 0).all()):
+        raise InputError("background: negative or not a number in pixels to be used")
+    return np.where(valid, image, 0)
 
 
 def to_ccddata(result: "Enhanced") -> "CCDData":

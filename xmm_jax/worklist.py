@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from xmm_jax.errors import InputError
 
-_IMAGE = re.compile(r"\.(fits?|fts|ftz)(\.gz)?$", re.IGNORECASE)
+_IMAGE = re.compile(r"\.(fits?|fts|ftz)(\.gz|\.fz)?$", re.IGNORECASE)
 # What we write ourselves.
-_OURS = re.compile(r"_(sr|dn)\.(fits?)(\.gz)?$", re.IGNORECASE)
+_OURS = re.compile(r"_(sr|dn)\.(fits?)(\.gz|\.fz)?$", re.IGNORECASE)
+ENDINGS = {"gzip": ".fits.gz", "tiles": ".fits.fz", "none": ".fits"}
 
 
 class Item(NamedTuple):
@@ -89,7 +90,7 @@ def read_list(path: Path) -> list[str]:
     return found
 
 
-def outputs(items: Iterable[Item], out: str, suffix: str) -> list[Path]:
+def outputs(items: Iterable[Item], out: str, suffix: str, *, compress: str = "gzip") -> list[Path]:
     """Where results go: ``<name>_<suffix>.fits.gz`` beside each input, or under a folder.
 
     Parameters
@@ -100,6 +101,8 @@ def outputs(items: Iterable[Item], out: str, suffix: str) -> list[Path]:
         Folder, in which the folders below one that was named are kept; empty: beside each input.
     suffix : str
         ``SR`` or ``DN``.
+    compress : str
+        Key of `ENDINGS`.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def outputs(items: Iterable[Item], out: str, suffix: str) -> list[Path]:
     paths: dict[Path, Path] = {}
     for item in items:
         folder = Path(out) / item.place if out else item.path.parent
-        path = folder / f"{stem_of(item.path)}_{suffix}.fits.gz"
+        path = folder / f"{stem_of(item.path)}_{suffix}{ENDINGS[compress]}"
         if path in paths:
             raise InputError(
                 f"{paths[path]} and {item.path} would both be written to {path}; name the folder "

@@ -3,8 +3,9 @@ import gzip
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
-from xmm_jax.data.fitsfile import number, read_image, write_fits
+from xmm_jax.data.fitsfile import in_tiles, number, read_image, write_fits
 from xmm_jax.errors import InputError
 
 IMAGE = np.arange(35, dtype=np.int32).reshape(5, 7)
@@ -140,3 +141,30 @@ def test_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_fits(tmp_path / "file" / "a.fits", [fits.PrimaryHDU(IMAGE)])
+
+
+def test_tiles_lose_nothing_and_say_what_the_plain_file_says(tmp_path):
+    draw = np.random.default_rng(3)
+    rate = draw.gamma(0.1, 1e-5, (120, 130)).astype(np.float32)
+    counts = draw.poisson(0.4, (60, 65)).astype(np.int32)
+    primary = fits.PrimaryHDU(rate)
+    primary.header["EXTNAME"], primary.header["BUNIT"], primary.header["MARK"] = "RATE", "ct", "x"
+    primary.header.add_history("made")
+    table = fits.table_to_hdu(Table({"a": [1, 2]}))
+    hdus = [primary, fits.ImageHDU(counts, name="INPUT"), table]
+    plain, packed = tmp_path / "plain.fits", tmp_path / "packed.fits.fz"
+    write_fits(plain, hdus)
+    write_fits(packed, in_tiles(hdus))
+    with fits.open(packed, checksum=True) as found:
+        found.verify("exception")
+        assert found[0].data is None
+        assert found[0].header["MARK"] == found["RATE"].header["MARK"] == "x"
+        assert found["RATE"].header["BUNIT"] == "ct"
+        np.testing.assert_array_equal(found["RATE"].data, rate)
+        np.testing.assert_array_equal(found["INPUT"].data, counts)
+        assert list(found[3].data["a"]) == [1, 2]
+    with fits.open(packed, disable_image_compression=True) as raw:
+        assert [raw[k].header["ZCMPTYPE"] for k in (1, 2)] == ["GZIP_2", "RICE_1"]
+    # Our own reader takes it as it takes the plain file.
+    np.testing.assert_array_equal(read_image(packed).data, rate)
+    assert packed.stat().st_size < plain.stat().st_size
