@@ -172,6 +172,7 @@ def test_tiles_lose_nothing_and_say_what_the_plain_file_says(tmp_path):
         assert list(found[3].data["a"]) == [1, 2]
     with fits.open(packed, disable_image_compression=True) as raw:
         assert [raw[k].header["ZCMPTYPE"] for k in (1, 2)] == ["GZIP_2", "RICE_1"]
+        assert raw[1].header["ZQUANTIZ"] == "NONE"
     # Our own reader takes it as it takes the plain file.
     np.testing.assert_array_equal(read_image(packed).data, rate)
     assert packed.stat().st_size < plain.stat().st_size

@@ -203,6 +203,9 @@ def _with_checksums(hdus: Sequence[Any]) -> bytes:
     plain.seek(0)
     with fits.open(plain, disable_image_compression=True) as written:
         for hdu in written:
+            if hdu.header.get("ZBITPIX", 0) < 0 and "ZQUANTIZ" not in hdu.header:
+                # astropy leaves it away, and ds9 8.4 then takes the bits of floats for integers.
+                hdu.header["ZQUANTIZ"] = ("NONE", "floats as they are")
             hdu.add_checksum(when="of this HDU")
         written.writeto(summed)
     return summed.getvalue()
