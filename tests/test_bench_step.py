@@ -32,14 +32,6 @@ def published(request, shared):
 
 
 @pytest.mark.reference
-def test_onnxruntime_runs_the_same_network(script, published):
-    runtime = pytest.importorskip("onnxruntime")
-    _, params, inputs, outputs = published
-    session = runtime.InferenceSession(script("onnx_rrdb").to_onnx(params).SerializeToString())
-    np.testing.assert_allclose(session.run(None, {"input": inputs})[0], outputs, atol=1e-6)
-
-
-@pytest.mark.reference
 def test_pytorch_runs_the_same_network(script, published):
     torch = pytest.importorskip("torch")
     network, params, inputs, outputs = published

@@ -38,6 +38,17 @@ def test_levels_of_the_background_are_found_under_a_source():
     assert not found[~valid].any()
 
 
+def test_a_known_background_is_not_fitted():
+    valid, exposure = live_field()
+    known = np.full(valid.shape, 0.2)
+    nothing = np.zeros(tuple(2 * side for side in valid.shape))
+    seen = expectation(
+        nothing, known.astype(int), exposure, valid, with_background=False, background=known
+    )
+    np.testing.assert_array_equal(seen.background, np.where(valid, 0.2, 0.0))
+    np.testing.assert_array_equal(seen.counts, seen.background)
+
+
 def test_noise_free_image_leaves_unit_noise():
     valid, exposure = live_field()
     row, column = np.indices(valid.shape)

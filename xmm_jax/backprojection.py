@@ -57,6 +57,7 @@ def conserve(
     valid: np.ndarray,
     *,
     with_background: bool,
+    background: np.ndarray | None = None,
     steps: int = STEPS,
     camera: Camera = PN,
 ) -> Conserved:
@@ -70,6 +71,8 @@ def conserve(
         Input: counts, live time [s], True = use; ``[y, x]``.
     with_background : bool
         Whether the image has background.
+    background : ndarray, optional
+        As for `xmm_jax.residual.expectation`.
     steps : int
         At most so many rounds over all scales; fewer where no average is more than 4.5 sigma off.
     camera : Camera
@@ -87,7 +90,7 @@ def conserve(
     upscale = check_sizes(rate, counts)
     image, given = live_parts(rate, counts, exposure, valid)
     image, live = image.astype(np.float32), given[-1]
-    options = {"with_background": with_background, "camera": camera}
+    options = {"with_background": with_background, "background": background, "camera": camera}
     first = seen = expectation(image, *given, **options)
     factor, worst = correction(seen.counts, seen.background, given[0], live, camera=camera)
     worst_before, done = worst, 0

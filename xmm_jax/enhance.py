@@ -1,43 +1,36 @@
 """Denoise or super-resolve FITS images: ``python -m xmm_jax.enhance FILE... --task=sr``.
 
 Beside each input (or under ``--out``) comes ``<name>_SR.fits.gz`` or ``<name>_DN.fits.gz`` with the
-planes of `xmm_jax.planes`.
+planes of `xmm_jax.planes`. Of several inputs a table says what became of each; the same command
+goes on where it was stopped.
 """
 
 import dataclasses
-import glob
-import json
-import re
+import functools
 import sys
 import types
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax.numpy as jnp
-import numpy as np
 from tyro.conf import Positional
 
-from xmm_jax import __version__
-from xmm_jax.aperture import counts_within
-from xmm_jax.backprojection import conserve as back_projected
+from xmm_jax.bulk import in_parallel
 from xmm_jax.config import TASKS
-from xmm_jax.data.fitsfile import write_fits
-from xmm_jax.data.observation import Observation, read_observation
-from xmm_jax.domain import compare
+from xmm_jax.enhance_file import How, Job, is_there, load, mark_of, write
+from xmm_jax.enhancement import MEMORY_GB, answer, enhance, open_model
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
-from xmm_jax.instrument.camera import PN, angle_map
+from xmm_jax.image import image_of
 from xmm_jax.log import progress, say
-from xmm_jax.losses.pixel import stated_width
-from xmm_jax.model import Model, load_model
-from xmm_jax.models.stretch import to_rate
-from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced, to_hdus
-from xmm_jax.support import UNSUPPORTED, check_support, dq_bits
+from xmm_jax.model import Model
+from xmm_jax.onnx_backend import BackendName, responder
+from xmm_jax.planes import Enhanced
+from xmm_jax.side_by_side import show
+from xmm_jax.status import DONE, FAILED, THERE, Status, append, read, total
+from xmm_jax.worklist import Item, find_items, outputs, share
 
-# Dead pixels around the image (rows, columns), which make the pn frame the 416 x 416 of training.
-MARGIN = ((2, 3), (6, 7))
+BOTH = ("sr", "dn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +38,22 @@ class EnhanceConfig:
     """What to enhance with which model."""
 
     files: Positional[tuple[str, ...]] = ()
-    """FITS images (plain, .gz, .FTZ) or patterns such as 'images/*.fits.gz'."""
+    """FITS images (plain, .gz, .FTZ), patterns such as 'images/*.fits.gz', or folders, searched to
+    the bottom."""
+    list: tuple[str, ...] = ()
+    """Text files with a name in each line."""
+    obsid: tuple[str, ...] = ()
+    """Observations (ten digits): fetched, made into images in --out, enhanced for both tasks."""
+    pps_dir: str = ""
+    """Folder with the pipeline products of the one --obsid: nothing is fetched."""
+    offline: bool = False
+    """Fetch nothing: take products that an earlier run fetched to <out>/<obsid>/pps."""
+    archive: str = ""
+    """Address of the archive; empty: $XMM_JAX_ARCHIVE_URL, else that of ESA."""
     model: str = ""
     """Model folder, or run folder (its best weights); empty: the one that comes with the package
     for the task."""
-    task: Literal["", "sr", "dn"] = ""
+    task: Literal["", "sr", "dn", "both"] = ""
     """sr: 2" pixels, half the PSF, no background. dn: less noise at the same pixels."""
     conserve: bool = False
     """Correct the result until the telescope would see the photons of the input in it, within their
@@ -58,121 +62,41 @@ class EnhanceConfig:
     """Ask the photons about every feature of the result: RESIDUAL, SOURCES, bits of DQ."""
     out: str = ""
     """Folder for the results; empty: beside each input."""
+    resume: bool = True
+    """Of several inputs, leave out those whose result is there, by this model and settings."""
+    shard: str = ""
+    """i/n: only this part of the inputs, for one of n processes."""
+    status: str = ""
+    """CSV file that says what became of each of several inputs; empty: enhance_status.csv in --out,
+    or beside the first input."""
+    together: int = 0
+    """Images in one call of the network; 0: 1 on a CPU, 8 on an accelerator."""
+    threads: int = 2
+    """Threads that read ahead, and as many that finish."""
+    backend: BackendName = "auto"
+    """Who runs the network: auto is onnxruntime on a CPU, if installed (extra `onnx`), for being
+    faster there, else JAX."""
+    max_memory: float = MEMORY_GB
+    """What the network may use at once [GB]; larger images are answered in parts, without seams."""
+    exposure: str = ""
+    """FITS file of the exposure map [s], not vignetted, where the input holds none; '{stem}' stands
+    for the name of the input without its ending, '{folder}' for its folder."""
+    mask: str = ""
+    """FITS file, not 0 where the detector is alive; named as the exposure map."""
+    background: str = ""
+    """FITS file of the background in the image [count], named as the exposure map. dn: NET is the
+    result without it; sr: it takes the place of the fitted one in the checks."""
+    compress: Literal["gzip", "tiles", "none"] = "gzip"
+    """gzip: .fits.gz. tiles: .fits.fz, RICE for integers, GZIP for floats, no loss. none: .fits."""
+    compat: bool = False
+    """Also write <name>_input_wcs_SR.fits.gz and <name>_predict_wcs_SR.fits.gz, counts on the
+    padded frame, for scripts that read the files of the published tool."""
+    preview: bool = False
+    """Also write a picture of input and result, <name>_SR.png (extra `plot`)."""
+    display: bool = False
+    """Show input and result in a window; of a single input."""
     force: bool = False
-    """Accept other bands, cameras and modes; written to the header."""
-
-
-def enhance(
-    counts: np.ndarray,
-    exposure: np.ndarray,
-    *,
-    model: Model | str | Path = "",
-    task: str = "",
-    valid: np.ndarray | None = None,
-    conserve: bool = False,
-    support: bool = False,
-) -> Enhanced:
-    """Denoise or super-resolve one image.
-
-    Parameters
-    ----------
-    counts : array
-        Counts per pixel, ``[y, x]``.
-    exposure : array
-        Live time [s], ``[y, x]``, 0 where dead.
-    model : Model or path
-        From `xmm_jax.load_model`, or the folder to load it from; empty: the one that comes with the
-        package for the task.
-    task : str
-        ``sr`` or ``dn``; empty: whatever the model is for.
-    valid : array of bool, optional
-        True = use the pixel; all with exposure by default.
-    conserve : bool
-        Correct the result until it predicts the input within its noise.
-    support : bool
-        Also ask the photons about every feature of the result. Both need the frame of the camera,
-        411 x 403.
-
-    Returns
-    -------
-    Enhanced
-        On a grid ``model.scale.upscale`` times finer, registered with the input.
-
-    Raises
-    ------
-    InputError
-        If the arrays do not fit each other, or the model is none or for another task.
-    """
-    model = open_model(model, task)
-    if np.ndim(counts) != 2 or np.shape(counts) != np.shape(exposure):
-        raise InputError(
-            f"counts {np.shape(counts)} and exposure {np.shape(exposure)}: two images of one shape"
-        )
-    alive = np.asarray(exposure) > 0
-    valid = alive if valid is None else alive & valid
-    frames = {"counts": counts, "exposure": np.float32(exposure), "valid": valid}
-    batch = {name: np.pad(array, MARGIN)[None, ..., None] for name, array in frames.items()}
-    s = model.scale.upscale
-    rows, columns = (
-        slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, counts.shape, strict=True)
-    )
-    said = np.asarray(model.respond(batch))[0, rows, columns]
-    seconds = np.where(valid, exposure, 0.0).astype(np.float32)
-    own = _rates(model, said[..., 0], seconds)
-    rate, background = own, TASKS[model.task].target_background
-    if conserve:
-        corrected = back_projected(own, counts, exposure, valid, with_background=background)
-        rate = corrected.rate.astype(np.float32)
-    errors = _errors(model, said, seconds)
-    if errors is not None:
-        # The interval is about the answer of the network; a correction moves it along.
-        moved = np.divide(rate, own, out=np.ones_like(own), where=own > 0)
-        errors = tuple(moved * np.maximum(error, 0) for error in (own - errors[0], errors[1] - own))
-    dq = _quality(model, counts, exposure, valid, rate)
-    checked = None
-    if support:
-        checked = check_support(rate, counts, exposure, valid, with_background=background)
-        if model.apertures is not None:
-            places = checked.features["x_out"], checked.features["y_out"]
-            fluxes = counts_within(rate, seconds, valid, places, model.apertures)
-            checked = dataclasses.replace(checked, features=checked.features | fluxes)
-        dq = dq | dq_bits(checked)
-    return Enhanced(rate, dq.astype(np.uint8), *(errors or (None, None)), support=checked)
-
-
-def _rates(model: Model, image: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Rate of an image in network units [count/s/pixel], 0 where there is no exposure."""
-    s = model.scale.upscale
-    rates = to_rate(model.scale, jnp.asarray(image)[..., None], jnp.asarray(seconds)[..., None])
-    return np.where(seconds.repeat(s, 0).repeat(s, 1) > 0, np.asarray(rates)[..., 0], 0.0)
-
-
-def _errors(
-    model: Model, said: np.ndarray, seconds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper end of the interval [count/s/pixel], if the model knows it."""
-    if model.intervals is None:
-        return None
-    s = model.scale.upscale
-    angle = angle_map(PN, s) if seconds.shape == PN.shape else None
-    width = np.asarray(stated_width(said[..., 1]))
-    fine = seconds.repeat(s, 0).repeat(s, 1)
-    low, high = model.intervals.bounds(said[..., 0], width, fine, angle)
-    return _rates(model, low, seconds), _rates(model, high, seconds)
-
-
-def _quality(
-    model: Model, counts: np.ndarray, exposure: np.ndarray, valid: np.ndarray, rate: np.ndarray
-) -> np.ndarray:
-    """Quality bits: dead, and where the units of the network end."""
-    s = model.scale.upscale
-    dq = DQ_DEAD * ~valid.repeat(s, 0).repeat(s, 1)
-    if not model.scale.clips:
-        return dq
-    seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
-    clipped = (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
-    saturated = rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)
-    return dq + DQ_CLIPPED * clipped + DQ_SATURATED * saturated
+    """Accept other bands, cameras, modes and sizes; written to the header."""
 
 
 @command
@@ -181,126 +105,193 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = parse_flags(
         EnhanceConfig(), argv, verb="enhance", description="Denoise or super-resolve FITS images."
     )
-    files = find_files(config.files)
-    model = open_model(config.model, config.task)
-    outputs = [output_path(path, config.out, TASKS[model.task].suffix) for path in files]
-    if twice := sorted(str(path) for path, n in Counter(outputs).items() if n > 1):
-        raise InputError(f"several inputs would be written to {twice[0]}; run them apart")
-    failed = []
-    pairs = list(zip(files, outputs, strict=True))
-    for path, output in progress(pairs, total=len(pairs), label="enhancing"):
-        try:
-            enhance_file(path, output, model, config)
-        except InputError as error:
-            failed.append(error)
-            if len(files) > 1:
-                say(f"failed: {error}")
+    if config.together < 0 or config.threads < 1:
+        raise InputError("--together must be 0 or more, --threads at least 1")
+    models = find_models(config)
+    images, rows = make_images(config)
+    items = find_items((*config.files, *images), lists=config.list)
+    jobs = {
+        task: [
+            Job(item.path, output)
+            for item, output in zip(
+                items,
+                outputs(items, config.out, suffix, compress=config.compress),
+                strict=True,
+            )
+        ]
+        for task, suffix in ((task, TASKS[task].suffix) for task in models)
+    }
+    if config.display and len(items) > 1:
+        raise InputError("--display shows one image; --preview writes pictures of many")
+    if len(items) == 1 and not (config.shard or rows):
+        for task, model in models.items():
+            enhance_one(jobs[task][0], model, config)
+        return
+    table = status_path(items, config)
+    append(table, rows)
+    for task, model in models.items():
+        rows += enhance_many(share(jobs[task], config.shard), model, config, table)
+    failed = [row for row in rows if row.status == FAILED]
+    say(f"{total(rows)}; what became of each: {table}")
     if failed:
-        done = len(files) - len(failed)
-        raise (
-            failed[0]
-            if len(files) == 1
-            else InputError(f"{len(failed)} of {len(files)} files failed, {done} written")
-        )
+        raise InputError(f"{len(failed)} of {len(rows)} failed, named in {table}")
 
 
-def open_model(model: Model | str | Path, task: str) -> Model:
-    """Load a model where only its folder or its task is given, and check what it is for.
+def find_models(config: EnhanceConfig) -> dict[str, Model]:
+    """Models of the tasks that are asked for.
 
     Raises
     ------
     InputError
-        If it is for another task, or no model, or neither folder nor task is given.
+        As `open_model`; or if one model is to do both tasks.
     """
-    if model == "" and not task:
-        raise InputError("say --task=sr (finer pixels, no background) or --task=dn (less noise)")
-    model = task if model == "" else model
-    loaded = model if isinstance(model, Model) else load_model(model)
-    if task and task != loaded.task:
-        raise InputError(f"{model}: a model for {loaded.task}, not for --task={task}")
-    return loaded
+    both = config.task == "both" or (config.obsid and not config.task and not config.model)
+    if not both:
+        model = open_model(config.model, config.task)
+        return {model.task: model}
+    if config.model:
+        raise InputError("--task=both takes the models of the package; leave --model away")
+    return {task: open_model("", task) for task in BOTH}
 
 
-def find_files(patterns: Sequence[str]) -> list[Path]:
-    """Files of names and patterns, in order.
+def make_images(config: EnhanceConfig) -> tuple[list[str], list[Status]]:
+    """Images of the observations that are named, and what became of the others.
 
     Raises
     ------
     InputError
-        If none is given or a pattern matches nothing.
+        If the only one cannot be made into an image, or none of several.
     """
-    if not patterns:
-        raise InputError("name at least one image: xmm-jax enhance IMAGE.fits --model=FOLDER")
-    files: list[Path] = []
-    for pattern in patterns:
-        # A name that exists is a name, even with brackets in it.
-        found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207 (absolute patterns too)
-        if not found:
-            raise InputError(f"{pattern}: no such file; check the name")
-        files += [Path(name) for name in found]
-    return files
+    if config.pps_dir and len(config.obsid) != 1:
+        raise InputError("--pps_dir belongs to one observation; name one --obsid")
+    made: list[str] = []
+    failed: list[Status] = []
+    options = {name: getattr(config, name) for name in ("pps_dir", "archive", "offline")}
+    for obs_id in config.obsid:
+        try:
+            made.append(str(image_of(obs_id, save_dir=config.out or ".", **options)))
+        except InputError as error:
+            if len(config.obsid) == 1:
+                raise
+            say(f"failed: {error}")
+            failed.append(Status(obs_id, "image", "", FAILED, str(error)))
+    if failed and not made:
+        raise InputError(f"none of {len(failed)} observations could be made into an image")
+    return made, failed
 
 
-def output_path(path: Path, out: str, suffix: str) -> Path:
-    """``<name>_<suffix>.fits.gz`` beside the input, or in the folder ``out``."""
-    stem = re.sub(r"(\.(fits?|fts|ftz|gz))+$", "", path.name, flags=re.IGNORECASE)
-    return (Path(out) if out else path.parent) / f"{stem}_{suffix}.fits.gz"
-
-
-def enhance_file(path: Path, output: Path, model: Model, config: EnhanceConfig) -> None:
-    """Read one image, enhance it, write the result, say what was written.
-
-    Parameters
-    ----------
-    path, output : Path
-        FITS in and out.
-    model : Model
-        The model.
-    config : EnhanceConfig
-        Whether to accept other kinds of images and to check the result; where the model is from.
+def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
+    """Enhance one image and say all there is to say of it.
 
     Raises
     ------
     InputError
         If the file cannot be used.
     """
-    observation = read_observation(path, force=config.force)
-    notes = [*observation.notes, *_differences(path, observation, model, config.force)]
-    for note in notes:
-        say(f"{path.name}: {note}")
-    asked: Any = {"conserve": config.conserve, "support": config.support}
-    arrays = observation.counts, observation.exposure
-    result = enhance(*arrays, model=model, valid=observation.valid, **asked)
-    history = [
-        f"xmm_jax {__version__} enhance, task {model.task}, input {path.name}",
-        f"model {Path(config.model).name or model.task}: {json.dumps(model.origin)}",
-        f"units: {json.dumps(dataclasses.asdict(model.scale))}",
-        *(f"note: {note}" for note in notes),
-    ]
-    if config.force:
-        history.append("--force: checks of camera, mode, filter and band were switched off")
-    write_fits(output, to_hdus(observation, result, model, history))
-    alive = observation.valid
-    before = (observation.counts[alive] / observation.exposure[alive]).sum()
-    say(f"wrote {output}: {result.rate.sum():.4g} count/s, input {before:.4g} count/s")
-    if result.support is not None:
-        features, erased = result.support.features, result.support.erased
-        doubtful = int((features["verdict"] == UNSUPPORTED).sum())
+    how = how_of(config)
+    loaded = load(job, model, how)
+    for note in loaded.notes:
+        say(f"{job.path.name}: {note}")
+    respond = responder(model, config.backend)
+    (said,) = answer(model, [loaded.given], respond=respond, max_memory=config.max_memory)
+    row, result = write(job, loaded, said, model, model_name(model, config), how)
+    live = loaded.given.valid
+    before = (loaded.given.counts[live] / loaded.given.exposure[live]).sum()
+    say(f"wrote {job.output}: {row.rate:.4g} count/s, input {before:.4g} count/s")
+    if row.features >= 0:
         say(
-            f"{len(features['x'])} features, {doubtful} of them not supported by the photons; "
-            f"{len(erased['x'])} that the photons show may be missing"
+            f"{row.features} features, {row.unsupported} of them not supported by the photons; "
+            f"{row.erased} that the photons show may be missing"
         )
+    if config.display:
+        show(loaded.observation, result, job.path.name)
 
 
-def _differences(
-    path: Path, observation: Observation, model: Model, force: bool
-) -> tuple[str, ...]:
-    try:
-        return compare(observation, model.domain)
-    except InputError as error:
-        if not force:
-            raise InputError(f"{path}: {error}") from None
-        return (f"forced: {error}",)
+def enhance_many(
+    jobs: Sequence[Job], model: Model, config: EnhanceConfig, table: Path
+) -> list[Status]:
+    """Enhance images and note what became of each, in a table and as it happens.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Inputs and outputs.
+    model : Model
+        The model.
+    config : EnhanceConfig
+        Everything else.
+    table : Path
+        The table.
+
+    Returns
+    -------
+    list of Status
+        One of each job.
+    """
+    how = how_of(config)
+    known = read(table) if config.resume else {}
+    mark = mark_of(model, how)
+    there = [job for job in jobs if config.resume and is_there(job, mark)]
+    rows = [Status(str(job.path), model.task, str(job.output), THERE) for job in there]
+    # What is known of them from the run that made them stays in the table.
+    append(table, [row for row in rows if known.get((row.input, row.task), row).status != DONE])
+    done = set(there)
+    left = [job for job in jobs if job not in done]
+    label = f"enhancing ({model.task})"
+    for row in progress(_rows(left, model, config, how), total=len(left), label=label):
+        append(table, [row])
+        rows.append(row)
+        if row.status == FAILED:
+            say(f"failed: {row.reason}")
+    return rows
+
+
+def _rows(jobs: Sequence[Job], model: Model, config: EnhanceConfig, how: How) -> Iterator[Status]:
+    """What became of each job, as it is done."""
+    import jax
+
+    together = config.together or (1 if jax.default_backend() == "cpu" else 8)
+    name, respond = model_name(model, config), responder(model, config.backend)
+    outcomes = in_parallel(
+        jobs,
+        functools.partial(load, model=model, how=how),
+        lambda group: answer(
+            model,
+            [loaded.given for loaded in group],
+            respond=respond,
+            max_memory=config.max_memory,
+        ),
+        functools.partial(write, model=model, name=name, how=how),
+        kind=lambda loaded: loaded.given.counts.shape,
+        together=together,
+        threads=config.threads,
+    )
+    for job, done, error in outcomes:
+        if error is None:
+            yield done[0]
+            continue
+        reason = str(error) if isinstance(error, InputError) else f"{job.path}: {error!r}"
+        yield Status(str(job.path), model.task, "", FAILED, reason)
+
+
+def how_of(config: EnhanceConfig) -> How:
+    """Part of the settings that decides a result."""
+    names = [field.name for field in dataclasses.fields(How)]
+    return How(**{name: getattr(config, name) for name in names})
+
+
+def model_name(model: Model, config: EnhanceConfig) -> str:
+    """What headers call a model."""
+    return Path(config.model).name or model.task
+
+
+def status_path(items: Sequence[Item], config: EnhanceConfig) -> Path:
+    """Where the table of a run lies; one for each part of the work."""
+    if config.status:
+        return Path(config.status)
+    folder = Path(config.out) if config.out else items[0].path.parent
+    part = f"_{config.shard.replace('/', '_of_')}" if config.shard else ""
+    return folder / f"enhance_status{part}.csv"
 
 
 class _Callable(types.ModuleType):

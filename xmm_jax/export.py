@@ -1,7 +1,8 @@
 """Turn a run into a model folder: ``python -m xmm_jax.export --run=RUN --out=FOLDER``.
 
 The folder holds weights, settings, a card, and the whole network as StableHLO with free batch,
-height and width, to run without this package: ``jax.export.deserialize(...).call(inputs)``.
+height and width, to run without this package: ``jax.export.deserialize(...).call(inputs)``; and
+with ``--onnx`` as an ONNX file of the same arrays.
 """
 
 import dataclasses
@@ -24,9 +25,10 @@ from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.log import say
 from xmm_jax.model import Model, load_model, save_model
+from xmm_jax.onnx_graph import to_onnx
 from xmm_jax.provenance import RUN
 
-STABLEHLO = "model.stablehlo"
+STABLEHLO, ONNX = "model.stablehlo", "model.onnx"
 COVERAGE = "coverage.json"
 
 
@@ -42,6 +44,8 @@ class ExportConfig:
     """Answer with the mean over the four mirror images: four times the work, no direction."""
     stablehlo: bool = True
     """Also write the network as StableHLO, to run without this package."""
+    onnx: bool = False
+    """Also write the network as ONNX, to run without JAX (extra `onnx`)."""
     half: bool = False
     """Write the weights with 16 bits."""
     calibrate: int = 0
@@ -71,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.note:
         model = dataclasses.replace(model, origin=model.origin | {"note": config.note})
     extra = {STABLEHLO: stablehlo(model)} if config.stablehlo else {}
+    if config.onnx:
+        extra[ONNX] = to_onnx(model.network, model.params).SerializeToString()
     if (Path(config.run) / COVERAGE).is_file():
         extra[COVERAGE] = (Path(config.run) / COVERAGE).read_bytes()
     if config.calibrate:

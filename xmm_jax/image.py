@@ -159,6 +159,41 @@ def split_ks(config: ImageConfig) -> list[float] | None:
     return sorted(set(lengths))
 
 
+def image_of(
+    obs_id: str, *, save_dir: str, pps_dir: str = "", archive: str = "", offline: bool = False
+) -> Path:
+    """The image of an observation that networks take: made if it is not there.
+
+    Parameters
+    ----------
+    obs_id : str
+        Ten digits.
+    save_dir, pps_dir, archive, offline
+        As in `ImageConfig`.
+
+    Returns
+    -------
+    Path
+        20 ks, or what there is, 0.5-2 keV, 4 arcsec pixels.
+
+    Raises
+    ------
+    InputError
+        As `image_observation`.
+    """
+    if not is_obs_id(obs_id):
+        raise InputError(f"{obs_id}: an OBS_ID has ten digits, such as 0852030101")
+    there = sorted(Path(save_dir).glob(f"{obs_id}_pn_cleaned*_detxy_500_2000_80.fits"))
+    if there:
+        say(f"{there[0]}: is there already")
+        return there[0]
+    config = ImageConfig(
+        (obs_id,), save_dir=save_dir, pps_dir=pps_dir, archive=archive, offline=offline
+    )
+    (path,) = image_observation(obs_id, config, avoid=set())
+    return path
+
+
 def image_observation(where: str, config: ImageConfig, *, avoid: set[Path]) -> list[Path]:
     """Make the images of one observation.
 

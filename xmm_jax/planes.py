@@ -5,13 +5,15 @@ RATE          count rate [count/s/pixel] at the new pixels, exact WCS (primary i
 ERR_LO        how far the rate may be lower, 68 % interval [count/s/pixel]
 ERR_HI        how far it may be higher [count/s/pixel]
 SIGNIFICANCE  RATE / ERR_LO
+NET           RATE without a background that was given [count/s/pixel]
 DQ            quality bits
 INPUT         the counts that went in, on their own grid, WCS as in the input
 RESIDUAL      input minus what RATE predicts for it [sigma], on the grid of the input
 SOURCES       features of RATE and what the photons say about each (table)
 ============  ======================================================================
 
-Errors need a model that says how sure it is; RESIDUAL and SOURCES the frame of the camera.
+Errors need a model that says how sure it is; NET an image with background, and a map of that;
+RESIDUAL and SOURCES the frame of the camera.
 """
 
 import dataclasses
@@ -20,12 +22,15 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.wcs import WCS
 
 from xmm_jax import __version__
 from xmm_jax.config import TASKS
 from xmm_jax.data.observation import Observation
 from xmm_jax.data.wcs import regrid_header
 from xmm_jax.model import Model
+from xmm_jax.nddata import to_ccddata
 from xmm_jax.support import DQ_ERASED, DQ_UNSUPPORTED, Support, to_table
 
 DQ_DEAD, DQ_CLIPPED, DQ_SATURATED = 1, 2, 4
@@ -52,15 +57,25 @@ class Enhanced:
     err_lo, err_hi : array or None
         Distance to the ends of the 68 % interval [count/s/pixel], same shape; None if the model
         has no error bars.
+    net : array or None
+        Rate without the background [count/s/pixel], same shape, where that was given and is in it.
     support : Support or None
         What the photons say, if it was asked for.
+    wcs : WCS or None
+        Sky coordinates of these pixels, where those of the input were given.
     """
 
     rate: np.ndarray
     dq: np.ndarray
     err_lo: np.ndarray | None = None
     err_hi: np.ndarray | None = None
+    net: np.ndarray | None = None
     support: Support | None = None
+    wcs: WCS | None = None
+
+    def to_ccddata(self) -> CCDData:
+        """Rate [count/s] with error, mask and sky coordinates, see `xmm_jax.nddata.to_ccddata`."""
+        return to_ccddata(self)
 
     @property
     def significance(self) -> np.ndarray | None:
@@ -109,6 +124,7 @@ def to_hdus(
             _image("ERR_HI", result.err_hi, fine, RATE_UNIT),
             _image("SIGNIFICANCE", result.significance, fine, ""),
         ]
+    net = [] if result.net is None else [_image("NET", result.net, fine, RATE_UNIT)]
     dq = fits.ImageHDU(result.dq, fine, name="DQ")
     for bit, meaning in DQ_MEANINGS.items():
         dq.header[f"DQBIT{bit.bit_length() - 1}"] = (bit, meaning)
@@ -116,6 +132,7 @@ def to_hdus(
     return [
         rate,
         *errors,
+        *net,
         dq,
         _image("INPUT", counts, coarse, "count"),
         *_checks(observation, result, coarse),

@@ -52,7 +52,7 @@ def write_sheet(path: Path, fields: Sequence[Shown], *, pairs_in_row: int = 3) -
     """
     columns = min(pairs_in_row, len(fields)) or 1
     rows = -(-len(fields) // columns)
-    figure = _figure(4.0 * columns, 2.2 * rows)
+    figure = new_figure(4.0 * columns, 2.2 * rows)
     panels = figure.subplots(rows, 2 * columns, squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()
@@ -65,7 +65,7 @@ def write_sheet(path: Path, fields: Sequence[Shown], *, pairs_in_row: int = 3) -
             top = max(float(np.quantile(shown, 0.998)), 1e-6)
             panel.imshow(shown, cmap="inferno", vmin=0, vmax=top, origin="lower")
         panels[row, 2 * column].set_title(field.title, fontsize=7, loc="left")
-    return _save(figure, path)
+    return write_figure(figure, path)
 
 
 def write_curve(path: Path, curve: LightCurve, quiet: np.ndarray, parts: Sequence[Part]) -> Path:
@@ -93,7 +93,7 @@ def write_curve(path: Path, curve: LightCurve, quiet: np.ndarray, parts: Sequenc
         Without matplotlib, or if the file cannot be written.
     """
     lengths = list(dict.fromkeys(part.limit_s for part in parts))
-    figure = _figure(10.0, 3.2 + 0.25 * len(lengths))
+    figure = new_figure(10.0, 3.2 + 0.25 * len(lengths))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[10, len(lengths)])
     start = curve.time_s[0] - curve.bin_s / 2
 
@@ -125,11 +125,11 @@ def write_curve(path: Path, curve: LightCurve, quiet: np.ndarray, parts: Sequenc
     bottom.set_yticks(range(len(lengths)), names)
     bottom.set_ylim(len(lengths) - 0.5, -0.5)
     bottom.set_xlabel("time since the first bin [ks]")
-    return _save(figure, path)
+    return write_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Any:
-    """Empty figure [inch]."""
+def new_figure(width: float, height: float) -> Any:
+    """Empty figure [inch]; not tied to any window."""
     if not can_draw():
         raise InputError("a preview needs matplotlib: pip install 'xmm-jax[plot]'")
     from matplotlib.figure import Figure  # takes a second; without pyplot nothing global is touched
@@ -137,7 +137,7 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Any, path: Path) -> Path:
+def write_figure(figure: Any, path: Path) -> Path:
     """Write a figure as PNG at once."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": "xmm_jax"})

@@ -49,6 +49,7 @@ def expectation(
     valid: np.ndarray,
     *,
     with_background: bool,
+    background: np.ndarray | None = None,
     camera: Camera = PN,
 ) -> Expectation:
     """Counts of the input that an enhanced image predicts.
@@ -61,8 +62,10 @@ def expectation(
     counts, exposure, valid : ndarray
         Input: counts, live time [s], True = use; ``[y, x]``.
     with_background : bool
-        Whether the image has background. If not, the levels of a flat and a vignetted one are
-        fitted to what the image leaves over.
+        Whether the image has background.
+    background : ndarray, optional
+        Counts of the background that an image without it leaves out [count], ``[y, x]``; by default
+        the levels of a flat and a vignetted one are fitted to what the image leaves over.
     camera : Camera
         The camera.
 
@@ -84,10 +87,13 @@ def expectation(
         )
     live, response = live_pixels(exposure, valid), _response(camera) if upscale > 1 else None
     seen = expected_counts(np.maximum(rate, 0.0), exposure, live, response=response)
-    background = np.zeros(counts.shape)
-    if not with_background:
-        background = fit_background(seen, counts, exposure, live, camera=camera)
-    return Expectation(seen + background, background, response)
+    if with_background:
+        left_out = np.zeros(counts.shape)
+    elif background is not None:
+        left_out = np.where(live, background, 0.0)
+    else:
+        left_out = fit_background(seen, counts, exposure, live, camera=camera)
+    return Expectation(seen + left_out, left_out, response)
 
 
 def check_sizes(rate: np.ndarray, counts: np.ndarray) -> int:

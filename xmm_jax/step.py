@@ -6,6 +6,7 @@ examples that only fill a batch. Averages over devices run over the named axis `
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -159,12 +160,27 @@ def respond(
     array
         ``[b, s*y, s*x, outputs]``.
     """
+    return respond_with(partial(apply, network, params), scale, batch, symmetric=symmetric)
+
+
+def respond_with(
+    answer: Callable[[jax.Array], jax.Array], scale: Scale, batch: Batch, *, symmetric: bool
+) -> jax.Array:
+    """As `respond`, whoever answers.
+
+    Parameters
+    ----------
+    answer : callable
+        Network units: ``[b, y, x, c]`` to ``[b, s*y, s*x, outputs]``.
+    scale, batch, symmetric
+        As for `respond`.
+    """
     inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
     if not symmetric:
-        return apply(network, params, inputs)
+        return answer(inputs)
     axes = ((), (1,), (2,), (1, 2))
     mirrored = jnp.concatenate([jnp.flip(inputs, axis) for axis in axes])
-    answers = jnp.split(apply(network, params, mirrored), len(axes))
+    answers = jnp.split(answer(mirrored), len(axes))
     back = [jnp.flip(answer, axis) for answer, axis in zip(answers, axes, strict=True)]
     return jnp.mean(jnp.stack(back), axis=0)
 

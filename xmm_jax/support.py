@@ -78,6 +78,7 @@ def check_support(
     valid: np.ndarray,
     *,
     with_background: bool,
+    background: np.ndarray | None = None,
     threshold: float = THRESHOLD,
     camera: Camera = PN,
 ) -> Support:
@@ -92,6 +93,8 @@ def check_support(
         Input: counts, live time [s], True = use; ``[y, x]``.
     with_background : bool
         Whether the image has background.
+    background : ndarray, optional
+        As for `xmm_jax.residual.expectation`.
     threshold : float
         Least significance of a feature [sigma].
     camera : Camera
@@ -109,7 +112,9 @@ def check_support(
     upscale = check_sizes(rate, counts)
     rate, given = live_parts(rate, counts, exposure, valid)
     seen, _, live = given
-    whole = expectation(rate, *given, with_background=with_background, camera=camera)
+    whole = expectation(
+        rate, *given, with_background=with_background, background=background, camera=camera
+    )
     found = detect(rate, *given, threshold=CANDIDATE, camera=camera)
     features = _features(rate, *given, found, whole, threshold, camera)
     return Support(

@@ -1,10 +1,12 @@
 import gzip
+import time
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
-from xmm_jax.data.fitsfile import number, read_image, write_fits
+from xmm_jax.data.fitsfile import in_tiles, number, read_image, write_fits
 from xmm_jax.errors import InputError
 
 IMAGE = np.arange(35, dtype=np.int32).reshape(5, 7)
@@ -107,18 +109,24 @@ def test_number():
             number(header, key)
 
 
-def test_written_file_has_checksums_and_no_time_stamp(tmp_path):
-    path = tmp_path / "new" / "a.fits.gz"
+@pytest.mark.parametrize("ending", ["fits.gz", "fits.fz"])
+def test_written_file_has_checksums_and_no_time_stamp(tmp_path, ending):
+    path = tmp_path / "new" / f"a.{ending}"
     hdus = [fits.PrimaryHDU(IMAGE), fits.ImageHDU(IMAGE + 1, name="SECOND")]
+    if ending == "fits.fz":
+        hdus = in_tiles(hdus)
     assert write_fits(path, hdus) == path
     first = path.read_bytes()
-    with fits.open(path, checksum=True) as back:  # a wrong checksum warns, and warnings are errors
+    with fits.open(path) as back:
         np.testing.assert_array_equal(back["SECOND"].data, IMAGE + 1)
-        assert all("CHECKSUM" in hdu.header for hdu in back)
+    # A wrong checksum warns, and warnings are errors.
+    with fits.open(path, checksum=True, disable_image_compression=True) as back:
+        assert [hdu.verify_checksum() for hdu in back] == [1] * len(hdus)
+        assert [hdu.verify_datasum() for hdu in back] == [1] * len(hdus)
+    time.sleep(1.1)  # astropy writes the second into the comment of a checksum
     write_fits(path, hdus)
-    assert gzip.decompress(path.read_bytes())[:80] == gzip.decompress(first)[:80]
-    assert first[4:8] == bytes(4)  # the time stamp of the gzip header
-    assert [entry.name for entry in path.parent.iterdir()] == ["a.fits.gz"]
+    assert path.read_bytes() == first
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -140,3 +148,31 @@ def test_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_fits(tmp_path / "file" / "a.fits", [fits.PrimaryHDU(IMAGE)])
+
+
+def test_tiles_lose_nothing_and_say_what_the_plain_file_says(tmp_path):
+    draw = np.random.default_rng(3)
+    rate = draw.gamma(0.1, 1e-5, (120, 130)).astype(np.float32)
+    counts = draw.poisson(0.4, (60, 65)).astype(np.int32)
+    primary = fits.PrimaryHDU(rate)
+    primary.header["EXTNAME"], primary.header["BUNIT"], primary.header["MARK"] = "RATE", "ct", "x"
+    primary.header.add_history("made")
+    table = fits.table_to_hdu(Table({"a": [1, 2]}))
+    hdus = [primary, fits.ImageHDU(counts, name="INPUT"), table]
+    plain, packed = tmp_path / "plain.fits", tmp_path / "packed.fits.fz"
+    write_fits(plain, hdus)
+    write_fits(packed, in_tiles(hdus))
+    with fits.open(packed, checksum=True) as found:
+        found.verify("exception")
+        assert found[0].data is None
+        assert found[0].header["MARK"] == found["RATE"].header["MARK"] == "x"
+        assert found["RATE"].header["BUNIT"] == "ct"
+        np.testing.assert_array_equal(found["RATE"].data, rate)
+        np.testing.assert_array_equal(found["INPUT"].data, counts)
+        assert list(found[3].data["a"]) == [1, 2]
+    with fits.open(packed, disable_image_compression=True) as raw:
+        assert [raw[k].header["ZCMPTYPE"] for k in (1, 2)] == ["GZIP_2", "RICE_1"]
+        assert raw[1].header["ZQUANTIZ"] == "NONE"
+    # Our own reader takes it as it takes the plain file.
+    np.testing.assert_array_equal(read_image(packed).data, rate)
+    assert packed.stat().st_size < plain.stat().st_size

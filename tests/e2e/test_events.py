@@ -289,3 +289,19 @@ def test_the_benchmark_runs_and_a_list_takes_little_memory(monkeypatch, capsys):
     # The rows alone are 35 MiB in the file, and 2e7 rows take no more.
     assert result["plain"]["file_MiB"] > 34
     assert max(result[kind]["peak_MiB"] for kind in ("plain", "gzip")) < 1024
+
+
+def test_one_command_for_an_observation(observation, tmp_path, capsys):
+    """OBS_ID to image to both results to pictures, with the models of the package."""
+    words = ["--obsid=0000000001", f"--pps_dir={observation.folder}", f"--out={tmp_path}"]
+    enhance.main([*words, "--offline", "--preview", "--no-support"])
+    stem = "0000000001_pn_cleaned_20.0ks_detxy_500_2000_80"
+    for suffix, shape in (("SR", (822, 806)), ("DN", (411, 403))):
+        with fits.open(tmp_path / f"{stem}_{suffix}.fits.gz") as hdus:
+            assert hdus["RATE"].shape == shape
+            assert WCS(hdus["RATE"].header).has_celestial
+        assert (tmp_path / f"{stem}_{suffix}.png").read_bytes().startswith(b"\x89PNG")
+    image_made = (tmp_path / f"{stem}.fits").stat().st_mtime_ns
+    enhance.main([*words, "--offline", "--task=dn", "--no-support"])
+    assert "is there already" in capsys.readouterr().out
+    assert (tmp_path / f"{stem}.fits").stat().st_mtime_ns == image_made

@@ -1,6 +1,7 @@
 """The whole line on a small scale: simulate, prepare, train, stop, resume, export, enhance."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -209,12 +210,14 @@ def test_enhance_refuses_what_it_cannot_do(run, field, tmp_path, capsys):
     message = fails(enhance.main, [name, f"--model={run}", "--task=dn"], capsys)
     assert "not for --task=dn" in message
     assert "neither a model" in fails(enhance.main, [name, f"--model={tmp_path}"], capsys)
-    message = fails(enhance.main, [name, name, f"--model={run}"], capsys)
-    assert "several inputs" in message
+    (tmp_path / "other").mkdir()
+    twin = shutil.copy(name, tmp_path / "other")
+    words = [name, str(twin), f"--model={run}", f"--out={tmp_path}"]
+    assert "would both be written to" in fails(enhance.main, words, capsys)
     bad = tmp_path / "bad.fits"
     bad.write_bytes(b"SIMPLE")
     message = fails(enhance.main, [str(bad), name, f"--model={run}", f"--out={tmp_path}"], capsys)
-    assert "1 of 2 files failed, 1 written" in message
+    assert f"1 of 2 failed, named in {tmp_path / 'enhance_status.csv'}" in message
     assert not list(tmp_path.glob("bad_SR*"))
     assert list(tmp_path.glob("sim*_SR.fits.gz"))
 

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from xmm_jax import enhance
+from xmm_jax import enhance, import_published
 from xmm_jax.config import NetworkConfig
 from xmm_jax.model import Model, make_network, save_model
 from xmm_jax.models import init
@@ -60,3 +60,46 @@ def test_the_sky_stays_where_it_is(shared, model, tmp_path):
                     assert there.separation(made.pixel_to_world(*fine)).arcsec.max() < 0.01
             live = hdus["DQ"].data & DQ_DEAD == 0
             assert 0.78 < live.mean() < 0.81
+
+
+@pytest.mark.parametrize("ending", ["onnx", "ckpt"])
+@pytest.mark.parametrize("backend", ["jax", "onnxruntime"])
+@pytest.mark.parametrize("task", ["sr", "dn"])
+def test_published_tool_through_the_command_line(shared, tmp_path, task, backend, ending):
+    """Step by step as in ``run_inference_on_real.py`` (specs/reference.md 7), but masked."""
+    onnxruntime, onnx = (pytest.importorskip(name) for name in ("onnxruntime", "onnx"))
+    network = shared / "golden" / f"published_{task}.onnx"
+    import_published.main([str(network.with_suffix(f".{ending}")), f"--out={tmp_path / 'model'}"])
+    image = files(shared)[0]
+    # Ours has the published mask from its numbers: 196 pixels of 165 thousand differ.
+    mask = shared / "data/detector_mask/pn_mask_500_2000_detxy_1x.fits.gz"
+    flags = [f"--model={tmp_path / 'model'}", f"--backend={backend}", f"--mask={mask}"]
+    flags += ["--compat", "--no-support"]
+    enhance.main([str(image), *flags, f"--out={tmp_path / 'out'}"])
+    s, clip_out, seconds = {"sr": (2, 0.0005584, 1e5), "dn": (1, 0.0022336, 5e4)}[task]
+    counts, header = fits.getdata(image).astype(np.float32), fits.getheader(image)
+    live = fits.getdata(mask) > 0
+    margin = (2, 3), (6, 7)
+    rate = np.pad(counts * live, margin) / np.float32(header["EXPOSURE"])
+    channel = np.pad(live, margin) * np.float32(header["EXPOSURE"] / 1e5)
+    inputs = np.stack([np.sqrt(np.clip(rate / 0.0022336, 0, 1)), channel])[None]
+    graph = onnx.load(network)
+    for edge in (*graph.graph.input, *graph.graph.output):  # written for 24 x 20 pixels
+        for axis in (2, 3):
+            edge.type.tensor_type.shape.dim[axis].dim_param = f"{edge.name}{axis}"
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (said,) = session.run(None, {session.get_inputs()[0].name: inputs.astype(np.float32)})
+    expected = np.square(said[0, 0]) * clip_out * seconds
+    (name,) = tmp_path.glob("out/*_predict_wcs_*.fits.gz")
+    assert name.name.endswith(f"_predict_wcs_{task.upper()}.fits.gz")
+    found = fits.getdata(name)
+    assert found.shape == expected.shape == (416 * s, 416 * s)
+    inside = np.pad(np.ones(live.shape, bool), margin).repeat(s, 0).repeat(s, 1)
+    # In units of the network; ours is 0 where dead.
+    alive = inside & np.pad(live, margin).repeat(s, 0).repeat(s, 1)
+    apart = np.sqrt(found / clip_out / seconds) - said[0, 0]
+    assert np.abs(apart[alive]).max() < 1e-5
+    (name,) = tmp_path.glob("out/*_input_wcs_*.fits.gz")
+    np.testing.assert_allclose(fits.getdata(name), np.pad(counts, margin), atol=1e-3)

@@ -1,6 +1,5 @@
 """Header of an image made from an event list: what the list says, and how the image was made."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from xmm_jax.data.eventparts import Part
 from xmm_jax.data.events import EventList
 from xmm_jax.data.eventwcs import WORST_RMS_ARCSEC, WcsFit
 from xmm_jax.data.fitsfile import number
+from xmm_jax.data.quiet import quiet
 from xmm_jax.data.selection import Selection, describe
 from xmm_jax.data.wcs import regrid_header
 from xmm_jax.errors import InputError
@@ -126,8 +126,7 @@ def _span(part: Part) -> tuple[float, float]:
 def _dates(events: EventList, part: Part) -> list[str]:
     """First and last good moment as dates, UTC; times of event lists are TT since MJDREF."""
     days = np.array(_span(part)) / 86400
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "ERFA")  # no leap seconds are known of years to come
+    with quiet(about="ERFA"):  # no leap seconds are known of years to come
         day = Time(number(events.header, "MJDREF", 50814.0), days, format="mjd", scale="tt")
         return [str(date) for date in np.asarray(Time(day, format="isot", scale="utc").value)]
 

@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import io
 import os
-import warnings
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from xmm_jax.data.quiet import collected, quiet
 from xmm_jax.errors import InputError
 
 # What astropy raises for files that are not FITS, cut short, or damaged inside the compression.
@@ -62,10 +62,8 @@ def read_image(path: str | Path) -> FitsImage:
     path = Path(path)
     check_file(path)
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
-                image = _first_image(hdus)
+        with collected() as caught, fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+            image = _first_image(hdus)
     except BROKEN as error:
         raise unreadable(path, error) from None
     if any("truncated" in str(warning.message) for warning in caught):
@@ -103,8 +101,7 @@ def unreadable(path: Path, error: BaseException) -> InputError:
 def understood(header: fits.Header) -> fits.Header:
     """Header with the cards that can be understood; any other is as good as missing."""
     cards = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         for card in header.cards:
             with contextlib.suppress(ValueError, fits.VerifyError):
                 cards.append((card.keyword, card.value, card.comment))
@@ -162,6 +159,58 @@ def number(header: fits.Header, key: str, default: float | None = None) -> float
     return float(value)
 
 
+def in_tiles(hdus: Sequence[Any]) -> list[Any]:
+    """Compress images in tiles without loss, as ``fpack`` does; ds9 and cfitsio read them.
+
+    Whole numbers by RICE_1, floats by GZIP_2; nothing is quantised, because the noise that
+    quantisation is usually measured by is not in these images.
+
+    Parameters
+    ----------
+    hdus : sequence of astropy HDUs
+        The primary image becomes the first extension, its cards are also in the empty primary.
+
+    Returns
+    -------
+    list of astropy HDUs
+    """
+    packed: list[Any] = [fits.PrimaryHDU(header=_without_image(hdus[0].header))]
+    for hdu in hdus:
+        if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU):
+            packed.append(hdu)
+            continue
+        kind = "GZIP_2" if hdu.data.dtype.kind == "f" else "RICE_1"
+        packed.append(
+            fits.CompImageHDU(
+                hdu.data, hdu.header, name=hdu.name, compression_type=kind, quantize_level=0
+            )
+        )
+    return packed
+
+
+def _without_image(header: fits.Header) -> fits.Header:
+    """Cards of a header that do not describe its array."""
+    bare = header.copy(strip=True)
+    for key in ("EXTNAME", "BUNIT"):
+        bare.remove(key, ignore_missing=True)
+    return bare
+
+
+def _with_checksums(hdus: Sequence[Any]) -> bytes:
+    """FITS file with checksums of what it holds, tiles as they are; no time in their comments."""
+    plain, summed = io.BytesIO(), io.BytesIO()
+    fits.HDUList(list(hdus)).writeto(plain)
+    plain.seek(0)
+    with fits.open(plain, disable_image_compression=True) as written:
+        for hdu in written:
+            if hdu.header.get("ZBITPIX", 0) < 0 and "ZQUANTIZ" not in hdu.header:
+                # astropy leaves it away, and ds9 8.4 then takes the bits of floats for integers.
+                hdu.header["ZQUANTIZ"] = ("NONE", "floats as they are")
+            hdu.add_checksum(when="of this HDU")
+        written.writeto(summed)
+    return summed.getvalue()
+
+
 def write_fits(path: str | Path, hdus: Sequence) -> Path:
     """Write a FITS file at once: either the whole file appears or nothing changes.
 
@@ -186,9 +235,7 @@ def write_fits(path: str | Path, hdus: Sequence) -> Path:
         The file cannot be written there.
     """
     path = Path(path)
-    buffer = io.BytesIO()
-    fits.HDUList(list(hdus)).writeto(buffer, checksum=True)
-    content = buffer.getvalue()
+    content = _with_checksums(hdus)
     if path.suffix.lower() == ".gz":
         content = gzip.compress(content, compresslevel=6, mtime=0)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -7,7 +7,6 @@ both are read as streams: one walk over the headers, then the rows of one table.
 import gzip
 import io
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from astropy.io import fits
 
 from xmm_jax.data.fitsfile import BROKEN, check_file, number, understood, unreadable
+from xmm_jax.data.quiet import quiet
 from xmm_jax.errors import InputError
 
 _BLOCK = 2880  # FITS standard 4.0, 3.1
@@ -229,8 +229,7 @@ def _header(stream: BinaryIO) -> tuple[fits.Header | None, int]:
         if len(block) < _BLOCK:
             raise EOFError("the file is truncated in a header")
         if any(block[k : k + 8] == b"END     " for k in range(0, _BLOCK, 80)):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet():
                 return understood(fits.Header.fromstring(content)), stream.tell()
         if len(content) > 4000 * _BLOCK:
             raise ValueError("a header without end")

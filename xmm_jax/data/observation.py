@@ -13,7 +13,7 @@ from xmm_jax.data.exposure import exposure_map
 from xmm_jax.data.fitsfile import FitsImage, number, read_image, write_fits
 from xmm_jax.data.wcs import detector_wcs, regrid_header, sky_wcs
 from xmm_jax.errors import InputError
-from xmm_jax.instrument.camera import PN
+from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.instrument.detector import mask as detector_mask
 
 
@@ -64,21 +64,27 @@ class Observation:
 
 
 def read_observation(
-    path: str | Path, *, force: bool = False, mask: np.ndarray | None = None
+    path: str | Path,
+    *,
+    force: bool = False,
+    mask: np.ndarray | None = None,
+    exposure: np.ndarray | None = None,
 ) -> Observation:
     """Read an EPIC-pn count image: plain FITS, ``.gz`` or ``.FTZ``.
 
     Dead pixels come from `mask`, else the extension MASK, else the detector mask of the camera.
-    The exposure map comes from the extension EXPOSURE, else from EXPOSURE and ONTIMEnn.
+    The exposure map is `exposure`, else the extension EXPOSURE, else made of EXPOSURE and ONTIMEnn.
 
     Parameters
     ----------
     path : str or Path
         Count image, 411 rows x 403 columns of 4 arcsec in DETX, DETY.
     force : bool
-        Accept another instrument, mode, filter, energy band or pixel origin.
-    mask : ndarray, shape (411, 403), optional
+        Accept another instrument, mode, filter, energy band, pixel origin or size.
+    mask : ndarray, shape of the image, optional
         Non-zero where the detector is alive.
+    exposure : ndarray, shape of the image, optional
+        Exposure [s], 0 where dead; not vignetted.
 
     Returns
     -------
@@ -97,9 +103,15 @@ def read_observation(
         detector = detector_wcs(image.header)
         sky, method = sky_wcs(image.header)
         band_kev, notes = examine(image.header, detector, path, force=force)
-        counts = as_counts(image.data, path, shape=PN.shape)
+        shape = image.data.shape if force else PN.shape
+        counts = as_counts(image.data, path, shape=shape)
+        if counts.shape != PN.shape:
+            notes += (f"forced: {shape[0]} x {shape[1]} pixels, not the frame of the camera",)
         exposure_s = stated_exposure(image.header, path)
-        exposure = _exposure(image, exposure_s, counts, _valid(image, mask, path), path)
+        seconds = image.extensions.get("EXPOSURE") if exposure is None else exposure
+        exposure = _exposure(
+            image, seconds, exposure_s, counts, _valid(image, mask, path), path, force=force
+        )
     except InputError:
         raise
     except ValueError as error:
@@ -202,25 +214,54 @@ def _valid(image: FitsImage, mask: np.ndarray | None, path: Path) -> np.ndarray:
     """Live pixels: the caller's mask, the file's, or the camera's."""
     if mask is None:
         mask = image.extensions.get("MASK")
-    if mask is None:
+    if mask is None and image.data.shape == PN.shape:
         return detector_mask(PN, 1)
+    if mask is None:
+        return np.ones(image.data.shape, bool)
     if mask.shape != image.data.shape:
         raise InputError(f"{path}: mask of shape {mask.shape}, expected {image.data.shape}")
     return np.asarray(mask) > 0
 
 
 def _exposure(
-    image: FitsImage, exposure_s: float, counts: np.ndarray, valid: np.ndarray, path: Path
+    image: FitsImage,
+    given: np.ndarray | None,
+    exposure_s: float,
+    counts: np.ndarray,
+    valid: np.ndarray,
+    path: Path,
+    *,
+    force: bool,
 ) -> np.ndarray:
-    """Exposure map: the file's own, else made from header and mask."""
-    exposure = image.extensions.get("EXPOSURE")
-    if exposure is None:
+    """Exposure map: the one that is given, else made from header and mask."""
+    if given is None:
+        if counts.shape != PN.shape:
+            return np.where(valid, exposure_s, 0).astype(np.float32)
         return exposure_map(image.header, exposure_s, counts, valid)
-    if exposure.shape != counts.shape or not (exposure >= 0).all() or not (exposure < np.inf).all():
+    if given.shape != counts.shape or not (given >= 0).all() or not (given < np.inf).all():
         raise InputError(
-            f"{path}: extension EXPOSURE must have the shape of the image and hold seconds >= 0"
+            f"{path}: its exposure map must have the shape of the image, "
+            f"{counts.shape[0]} x {counts.shape[1]}, and hold seconds >= 0"
         )
-    return np.where(valid, exposure, 0).astype(np.float32)
+    if not force and counts.shape == PN.shape and _vignetted(given, valid):
+        raise InputError(
+            f"{path}: its exposure map falls off to the rim as the vignetting does; make one "
+            "without (SAS: eexpmap withvignetting=no), or pass --force"
+        )
+    return np.where(valid, given, 0).astype(np.float32)
+
+
+def _vignetted(exposure: np.ndarray, valid: np.ndarray) -> bool:
+    """Whether an exposure map falls off to the rim, as the vignetting does: to 0.54 at 10'."""
+    angle = angle_map(PN, 1)
+    inner, outer = (
+        exposure[valid & (exposure > 0) & (angle > low) & (angle < high)]
+        for low, high in ((0.0, 3.0), (9.0, 11.0))
+    )
+    if not inner.size or not outer.size:
+        return False
+    # CCDs may differ in exposure, but not all of those far out by as much.
+    return bool(np.quantile(outer, 0.95) < 0.7 * np.median(inner))
 
 
 def _obs_id(header: fits.Header, path: Path) -> str:

@@ -5,7 +5,6 @@ instrument (2), exposure (flag ``S U X`` and 3 digits), product (6), subset (1),
 """
 
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from xmm_jax.data.eligibility import FULL_FRAME_MODES
 from xmm_jax.data.events import WINDOW_MODES
 from xmm_jax.data.fitsfile import BROKEN, understood, unreadable
 from xmm_jax.data.flares import LightCurve, read_light_curve
+from xmm_jax.data.quiet import quiet
 from xmm_jax.errors import InputError
 
 IMAGING, LIGHT_CURVE = "PIEVLI", "FBKTSR"
@@ -206,8 +206,8 @@ def read_events_header(path: Path) -> fits.Header:
         Not FITS, cut short before the events, or without EVENTS.
     """
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is wrong further on is for its reader to say
+        # What is wrong further on is for its reader to say.
+        with path.open("rb") as file, quiet():
             return understood(fits.getheader(file, "EVENTS"))
     except KeyError:
         raise InputError(f"{path}: no extension EVENTS: not an event list, or cut short") from None

@@ -6,7 +6,6 @@ without padding CRPIX becomes 2 CRPIX - 0.5.
 """
 
 import re
-import warnings
 
 import numpy as np
 from astropy.io import fits
@@ -14,6 +13,7 @@ from astropy.wcs import WCS
 from numpy.typing import ArrayLike
 
 from xmm_jax.data.fitsfile import number
+from xmm_jax.data.quiet import quiet
 
 DET_UNIT_ARCSEC = 0.05
 """Step of DETX and DETY [arcsec] (XMM-Newton Data Files Handbook)."""
@@ -260,8 +260,7 @@ def _sky_cards(wcs: WCS, method: str) -> list[fits.Card]:
 
 def _epoch_cards(header: fits.Header) -> list[fits.Card]:
     """Dates as MJD: without them astropy fills them in and warns whenever the file is opened."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         core = WCS(header).wcs
     cards = [fits.Card("DATEREF", core.dateref, "MJDREF as a date")] if core.dateref else []
     dates = (

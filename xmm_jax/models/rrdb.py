@@ -157,6 +157,21 @@ class RRDB(nn.Module):
     end: str = "clamp"
     outputs: int = 1
 
+    @property
+    def reach(self) -> int:
+        """How far the answer at a pixel depends on the input [input pixel], or a little less."""
+        trunk = 15 * self.blocks + 2
+        # Head: one or two convolutions on the way to the finer pixels, two on these.
+        return self.unshuffle * (trunk + 2) + 2
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Memory of a prediction per input pixel [byte].
+
+        Measured with XLA:CPU for four networks to 4 %: 13 features of the trunk or 2 of the head.
+        """
+        return 4.0 * self.filters * max(13 / self.unshuffle**2, 2 * self.upscale**2)
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply the network."""

@@ -1,0 +1,250 @@
+"""One image denoised or super-resolved: arrays in, arrays out."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from xmm_jax.aperture import counts_within
+from xmm_jax.backprojection import conserve as back_projected
+from xmm_jax.config import TASKS
+from xmm_jax.errors import InputError
+from xmm_jax.instrument.camera import PN, angle_map
+from xmm_jax.losses.pixel import stated_width
+from xmm_jax.model import Model, load_model
+from xmm_jax.models.stretch import to_rate
+from xmm_jax.nddata import Given, as_given, finer
+from xmm_jax.onnx_backend import BackendName, Respond, responder
+from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced
+from xmm_jax.support import check_support, dq_bits
+from xmm_jax.tiling import by_parts
+
+MEMORY_GB = 2.0
+LEAST_SIDE = 32
+# Dead pixels around the image (rows, columns), which make the pn frame the 416 x 416 of training.
+MARGIN = ((2, 3), (6, 7))
+
+
+def enhance(
+    counts: Any,
+    exposure: Any = None,
+    *,
+    model: Model | str | Path = "",
+    task: str = "",
+    valid: np.ndarray | None = None,
+    background: np.ndarray | None = None,
+    conserve: bool = False,
+    support: bool = False,
+    max_memory: float = MEMORY_GB,
+    backend: BackendName = "jax",
+) -> Enhanced:
+    """Denoise or super-resolve one image.
+
+    Parameters
+    ----------
+    counts : array, NDData or CCDData
+        Counts per pixel, ``[y, x]``, any size from 32 x 32.
+    exposure : array, number or Quantity, optional
+        Live time, in seconds if it has no unit, 0 where dead; by default ``EXPOSURE`` of the meta
+        of an NDData.
+    model : Model or path
+        From `xmm_jax.load_model`, or the folder to load it from; empty: the one that comes with the
+        package for the task.
+    task : str
+        ``sr`` or ``dn``; empty: whatever the model is for.
+    valid : array of bool, optional
+        True = use the pixel; all with exposure by default.
+    background : array, optional
+        Counts of background expected in the image [count]: ``net`` of the result is without it, and
+        it takes the place of the fitted one where `conserve` and `support` need one.
+    conserve : bool
+        Correct the result until it predicts the input within its noise.
+    support : bool
+        Also ask the photons about every feature of the result. Both need the frame of the camera,
+        411 x 403.
+    max_memory : float
+        What the network may use at once [GB]; larger images are answered in parts, which changes
+        nothing else (`xmm_jax.tiling`).
+    backend : str
+        Who runs the network, see `xmm_jax.onnx_backend.responder`; JAX compiles once for a shape,
+        onnxruntime starts anew with each call.
+
+    Returns
+    -------
+    Enhanced
+        On a grid ``model.scale.upscale`` times finer, registered with the input.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit each other or are no counts, there is no exposure, or the model is
+        none or for another task.
+    """
+    model = open_model(model, task)
+    given = as_given(counts, exposure, valid, background)
+    respond = responder(model, backend)
+    (said,) = answer(model, [given], respond=respond, max_memory=max_memory)
+    return finish(model, given, said, conserve=conserve, support=support)
+
+
+def answer(
+    model: Model,
+    images: Sequence[Given],
+    *,
+    respond: Respond | None = None,
+    max_memory: float = MEMORY_GB,
+) -> list[np.ndarray]:
+    """What a network says of images of one shape, in its own units.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    images : sequence of Given
+        Of one shape; as many of them at once as the memory allows.
+    respond : callable, optional
+        Who runs the network, from `xmm_jax.onnx_backend.responder`; JAX by default.
+    max_memory : float
+        What the network may use at once [GB].
+
+    Returns
+    -------
+    list of ndarray
+        ``[s*y, s*x, outputs]`` of each image.
+
+    Raises
+    ------
+    InputError
+        If an image or the memory is too small.
+    """
+    shape = images[0].counts.shape
+    if min(shape) < LEAST_SIDE:
+        raise InputError(f"an image of {shape} pixels: at least {LEAST_SIDE} x {LEAST_SIDE} needed")
+    names = ("counts", "exposure", "valid")
+    padded = {
+        name: np.stack([np.pad(getattr(one, name), MARGIN) for one in images]) for name in names
+    }
+    s, reach = model.scale.upscale, model.network.reach
+    bytes_each = (4 if model.symmetric else 1) * model.network.bytes_per_pixel
+    window = int(np.sqrt(1e9 * max_memory / bytes_each))
+    if window < 4 * reach:
+        raise InputError(
+            f"--max_memory={max_memory:g} GB is too little: a part of {4 * reach} x {4 * reach} "
+            f"pixels takes {16e-9 * reach**2 * bytes_each:.2g} GB"
+        )
+    together = max(1, window**2 // padded["counts"][0].size)
+    rows, columns = (
+        slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, shape, strict=True)
+    )
+    found: list[np.ndarray] = []
+    respond = respond or model.respond
+    for first in range(0, len(images), together):
+        said = by_parts(
+            lambda part: np.asarray(respond({k: v[..., None] for k, v in part.items()})),
+            {name: stack[first : first + together] for name, stack in padded.items()},
+            side=window - 2 * reach,
+            reach=reach,
+            upscale=s,
+        )
+        found.extend(said[:, rows, columns])
+    return found
+
+
+def finish(
+    model: Model, given: Given, said: np.ndarray, *, conserve: bool = False, support: bool = False
+) -> Enhanced:
+    """Make a result of what a network says of an image.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    given : Given
+        The image.
+    said : ndarray
+        From `answer`.
+    conserve, support : bool
+        As for `enhance`.
+    """
+    counts, exposure, valid, wcs, known = given
+    rate = own = _rates(model, said[..., 0], exposure)
+    with_background = TASKS[model.task].target_background
+    sky = {"with_background": with_background, "background": known}
+    if conserve:
+        corrected = back_projected(own, counts, exposure, valid, **sky)
+        rate = corrected.rate.astype(np.float32)
+    errors = _errors(model, said, exposure)
+    if errors is not None:
+        # The interval is about the answer of the network; a correction moves it along.
+        moved = np.divide(rate, own, out=np.ones_like(own), where=own > 0)
+        errors = tuple(moved * np.maximum(error, 0) for error in (own - errors[0], errors[1] - own))
+    dq = _quality(model, counts, exposure, valid, rate)
+    checked = None
+    if support:
+        checked = check_support(rate, counts, exposure, valid, **sky)
+        if model.apertures is not None:
+            places = checked.features["x_out"], checked.features["y_out"]
+            fluxes = counts_within(rate, exposure, valid, places, model.apertures)
+            checked = dataclasses.replace(checked, features=checked.features | fluxes)
+        dq = dq | dq_bits(checked)
+    low, high = errors or (None, None)
+    net = None
+    if with_background and known is not None:
+        net = rate - np.divide(known, exposure, out=np.zeros_like(rate), where=valid)
+    fine = finer(wcs, model.scale.upscale)
+    return Enhanced(rate, dq.astype(np.uint8), low, high, net=net, support=checked, wcs=fine)
+
+
+def open_model(model: Model | str | Path, task: str) -> Model:
+    """Load a model where only its folder or its task is given, and check what it is for.
+
+    Raises
+    ------
+    InputError
+        If it is for another task, or no model, or neither folder nor task is given.
+    """
+    if model == "" and not task:
+        raise InputError("say --task=sr (finer pixels, no background) or --task=dn (less noise)")
+    model = task if model == "" else model
+    loaded = model if isinstance(model, Model) else load_model(model)
+    if task and task != loaded.task:
+        raise InputError(f"{model}: a model for {loaded.task}, not for --task={task}")
+    return loaded
+
+
+def _rates(model: Model, image: np.ndarray, exposure: np.ndarray) -> np.ndarray:
+    """Rate of an image in network units [count/s/pixel], 0 where there is no exposure."""
+    s = model.scale.upscale
+    rates = to_rate(model.scale, jnp.asarray(image)[..., None], jnp.asarray(exposure)[..., None])
+    return np.where(exposure.repeat(s, 0).repeat(s, 1) > 0, np.asarray(rates)[..., 0], 0.0)
+
+
+def _errors(
+    model: Model, said: np.ndarray, exposure: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper end of the interval [count/s/pixel], if the model knows it."""
+    if model.intervals is None:
+        return None
+    s = model.scale.upscale
+    angle = angle_map(PN, s) if exposure.shape == PN.shape else None
+    width = np.asarray(stated_width(said[..., 1]))
+    fine = exposure.repeat(s, 0).repeat(s, 1)
+    low, high = model.intervals.bounds(said[..., 0], width, fine, angle)
+    return _rates(model, low, exposure), _rates(model, high, exposure)
+
+
+def _quality(
+    model: Model, counts: np.ndarray, exposure: np.ndarray, valid: np.ndarray, rate: np.ndarray
+) -> np.ndarray:
+    """Quality bits: dead, and where the units of the network end."""
+    s = model.scale.upscale
+    dq = DQ_DEAD * ~valid.repeat(s, 0).repeat(s, 1)
+    if not model.scale.clips:
+        return dq
+    seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
+    clipped = (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
+    saturated = rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)
+    return dq + DQ_CLIPPED * clipped + DQ_SATURATED * saturated
