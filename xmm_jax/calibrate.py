@@ -174,7 +174,7 @@ def calibrate_and_check(
         used = [number for number in range(len(kept)) if number % folds != without]
         return {
             kind: fit(
-                sum(scores[kind][part] for part in parts),
+                np.sum([scores[kind][part] for part in parts], axis=0),
                 np.stack([reached[kind][number] for number in used]),
                 bins=bins,
             )

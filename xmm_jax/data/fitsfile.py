@@ -179,7 +179,7 @@ def in_tiles(hdus: Sequence[Any]) -> list[Any]:
         if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU):
             packed.append(hdu)
             continue
-        kind = "GZIP_2" if hdu.data.dtype.kind == "f" else "RICE_1"
+        kind = "GZIP_2" if np.asarray(hdu.data).dtype.kind == "f" else "RICE_1"
         packed.append(
             fits.CompImageHDU(
                 hdu.data, hdu.header, name=hdu.name, compression_type=kind, quantize_level=0
@@ -201,7 +201,8 @@ def _with_checksums(hdus: Sequence[Any]) -> bytes:
     plain, summed = io.BytesIO(), io.BytesIO()
     fits.HDUList(list(hdus)).writeto(plain)
     plain.seek(0)
-    with fits.open(plain, disable_image_compression=True) as written:
+    written: Any = fits.open(plain, disable_image_compression=True)
+    with written:
         for hdu in written:
             if hdu.header.get("ZBITPIX", 0) < 0 and "ZQUANTIZ" not in hdu.header:
                 # astropy leaves it away, and ds9 8.4 then takes the bits of floats for integers.
