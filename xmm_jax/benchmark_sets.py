@@ -36,9 +36,9 @@ class Recipe:
 
 
 SETS = {
-    "sr-20": Recipe("sr", 20, 0, "physical", "77d75d544ed68efd", 33.952),
-    "sr-200": Recipe("sr", 200, 0, "physical", "6f4b583d9cdef9a5", 34.271),
-    "dn-20": Recipe("dn", 20, 0, "physical", "5bf0f8a2073449ae", 35.495),
+    "sr-20": Recipe("sr", 20, 0, "physical", "6ae63cfe3b98f617", 33.780),
+    "sr-200": Recipe("sr", 200, 0, "physical", "4544c2f637b6029c", 34.113),
+    "dn-20": Recipe("dn", 20, 0, "physical", "b09c51c30a864f9e", 35.519),
     "dn-200": Recipe("dn", 200, 0, "physical", "232017d1d310f4c6", 36.162),
 }
 
