@@ -39,7 +39,7 @@ SETS = {
     "sr-20": Recipe("sr", 20, 0, "physical", "6ae63cfe3b98f617", 33.780),
     "sr-200": Recipe("sr", 200, 0, "physical", "4544c2f637b6029c", 34.113),
     "dn-20": Recipe("dn", 20, 0, "physical", "b09c51c30a864f9e", 35.519),
-    "dn-200": Recipe("dn", 200, 0, "physical", "232017d1d310f4c6", 36.162),
+    "dn-200": Recipe("dn", 200, 0, "physical", "c671da56d9b4cce8", 36.182),
 }
 
 
