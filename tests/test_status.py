@@ -9,7 +9,7 @@ from xmm_jax.status import COLUMNS, DONE, FAILED, THERE, Status, append, read, t
 
 ROWS = [
     Status("a.fits", "sr", "a_SR.fits.gz", DONE, "", 1.5, 20e3, 100_000, 5.4, 12, 1, 0),
-    Status('b, "c" Ærø.fits', "sr", "", FAILED, "b.fits: not\na FITS file, or so"),
+    Status('b,  "c"  Ærø.fits', "sr", "", FAILED, "b.fits: not\na FITS file, or so"),
 ]
 
 

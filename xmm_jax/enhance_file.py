@@ -16,7 +16,7 @@ from xmm_jax.compat import write_compat
 from xmm_jax.data.fitsfile import BROKEN, in_tiles, read_image, write_fits
 from xmm_jax.data.observation import Observation, read_observation
 from xmm_jax.domain import compare
-from xmm_jax.enhancement import finish
+from xmm_jax.enhancement import LEAST_SIDE, finish
 from xmm_jax.errors import InputError
 from xmm_jax.instrument.camera import PN
 from xmm_jax.model import Model
@@ -134,6 +134,12 @@ def load(job: Job, model: Model, how: How) -> Loaded:
     observation = read_observation(job.path, force=how.force, **maps)
     if _print_of(job.path) != before:
         raise InputError(f"{job.path}: changed while it was read; run again when it is complete")
+    shape = observation.counts.shape
+    if min(shape) < LEAST_SIDE:
+        raise InputError(
+            f"{job.path}: {shape[0]} x {shape[1]} pixels are too few; {LEAST_SIDE} x "
+            f"{LEAST_SIDE} are the least"
+        )
     notes = observation.notes
     try:
         notes += compare(observation, model.domain)
@@ -141,7 +147,7 @@ def load(job: Job, model: Model, how: How) -> Loaded:
         if not how.force:
             raise InputError(f"{job.path}: {error}") from None
         notes += (f"forced: {error}",)
-    if observation.counts.shape != PN.shape and (how.support or how.conserve):
+    if shape != PN.shape and (how.support or how.conserve):
         notes += ("not the frame of the camera: the photons are not asked, nothing is corrected",)
     valid = observation.valid & (observation.exposure > 0)
     counts, exposure = (

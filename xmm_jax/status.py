@@ -76,7 +76,7 @@ def append(path: Path, rows: Iterable[Status]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
-        writer.writerow([" ".join(str(value).split()) for value in asdict(row).values()])
+        writer.writerow([" ".join(str(value).splitlines()) for value in asdict(row).values()])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:

@@ -95,6 +95,8 @@ def check_file(path: Path) -> None:
 def unreadable(path: Path, error: BaseException) -> InputError:
     """What to raise for a file that cannot be read, with the reason in one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
+    if "cannot reshape array" in reason:  # how astropy finds out that pixels are missing
+        return InputError(f"{path}: the file is truncated; fetch or make it again")
     return InputError(f"{path}: not a readable FITS file ({reason}); fetch or make it again")
 
 

@@ -1,0 +1,86 @@
+"""One file: looked at before it is used, told apart from others by model and settings."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from xmm_jax import enhance_file, load_model
+from xmm_jax.enhance_file import How, Job, is_there, load, mark_of
+from xmm_jax.errors import InputError
+
+FORCED = How(force=True, support=False)
+
+
+@pytest.fixture
+def job(tmp_path):
+    path = tmp_path / "Ærø  1.fits"
+    hdu = fits.PrimaryHDU(np.random.default_rng(0).poisson(0.5, (50, 60)).astype("i2"))
+    hdu.header["EXPOSURE"] = 2e4
+    hdu.writeto(path)
+    return Job(path, tmp_path / "out.fits")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("dn")
+
+
+def test_a_file_that_changes_while_it_is_read(job, model, monkeypatch):
+    read = enhance_file.read_observation
+
+    def slow(path, **options):
+        found = read(path, **options)
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+        return found
+
+    assert load(job, model, FORCED).given.counts.shape == (50, 60)
+    monkeypatch.setattr(enhance_file, "read_observation", slow)
+    with pytest.raises(InputError, match=r"Ærø  1\.fits: changed while it was read"):
+        load(job, model, FORCED)
+
+
+def test_a_file_that_is_gone(job, model):
+    job.path.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        load(job, model, FORCED)
+
+
+def test_an_image_that_is_too_small(job, model):
+    fits.writeto(job.path, np.ones((20, 60)), fits.Header({"EXPOSURE": 2e4}), overwrite=True)
+    with pytest.raises(InputError, match=r"Ærø  1\.fits: 20 x 60 pixels are too few"):
+        load(job, model, FORCED)
+
+
+def test_maps_of_another_file(job, model, tmp_path):
+    background = np.full((50, 60), 0.2)
+    fits.writeto(tmp_path / "Ærø  1_bkg.fits", background)
+    seconds = np.full((50, 60), 1e4)
+    seconds[:, :7] = 0
+    fits.writeto(tmp_path / "exposure.fits", seconds)
+    how = dataclasses.replace(
+        FORCED, background="{folder}/{stem}_bkg.fits", exposure="{folder}/exposure.fits"
+    )
+    given = load(job, model, how).given
+    assert set(np.unique(given.exposure)) == {0.0, 1e4}
+    np.testing.assert_allclose(given.background[:, 7:], 0.2)
+    assert not given.background[:, :7].any()
+    fits.writeto(tmp_path / "Ærø  1_bkg.fits", background[1:], overwrite=True)
+    with pytest.raises(InputError, match=r"Ærø  1\.fits: background .*of another shape"):
+        load(job, model, how)
+
+
+def test_results_of_other_settings_or_weights_are_not_ours(job, model):
+    mark = mark_of(model, FORCED)
+    other = dataclasses.replace(model, symmetric=not model.symmetric)
+    assert len({mark, mark_of(model, How()), mark_of(other, FORCED)}) == 3
+    assert mark == mark_of(load_model("dn"), FORCED)
+    assert not is_there(job, mark)
+    fits.writeto(job.output, np.ones((3, 3)), fits.Header({"XMMMARK": mark}))
+    assert is_there(job, mark)
+    assert not is_there(job, mark_of(other, FORCED))
+    later = job.output.stat().st_mtime + 5
+    os.utime(job.path, (later, later))
+    assert not is_there(job, mark)
