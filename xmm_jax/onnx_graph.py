@@ -40,11 +40,7 @@ def to_onnx(network: Any, params: Any) -> "onnx.ModelProto":
     InputError
         If the package `onnx` is missing, or the network is of another kind.
     """
-    try:
-        import onnx
-        from onnx import TensorProto, helper, numpy_helper
-    except ImportError:
-        raise InputError("ONNX files need: pip install 'xmm-jax[onnx]'") from None
+    onnx, helper = _package()
     if not isinstance(network, RRDB):
         raise InputError(f"no ONNX graph is known for a network {type(network).__name__}")
     state = to_state_dict(params)
@@ -63,20 +59,20 @@ def to_onnx(network: Any, params: Any) -> "onnx.ModelProto":
     outputs = _graph(network, node, constant)
     nodes.append(helper.make_node("Identity", [outputs], ["outputs"]))
     arrays = {name: np.asarray(array, np.float32) for name, array in state.items()} | constants
+    axes = {
+        "inputs": ["b", "y", "x", network.in_channels],
+        "outputs": ["b", "finer_y", "finer_x", network.outputs],
+    }
+    given, said = (
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes)]
+        for name, sizes in axes.items()
+    )
     graph = helper.make_graph(
         nodes,
         "rrdb",
-        [
-            helper.make_tensor_value_info(
-                "inputs", TensorProto.FLOAT, ["b", "y", "x", network.in_channels]
-            )
-        ],
-        [
-            helper.make_tensor_value_info(
-                "outputs", TensorProto.FLOAT, ["b", "finer_y", "finer_x", network.outputs]
-            )
-        ],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+        given,
+        said,
+        [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
     model = helper.make_model(
         graph,
@@ -86,6 +82,16 @@ def to_onnx(network: Any, params: Any) -> "onnx.ModelProto":
     )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _package() -> tuple[Any, Any]:
+    """Package onnx, which is an extra, and the part of it that makes graphs."""
+    try:
+        import onnx
+        from onnx import helper
+    except ImportError:
+        raise InputError("ONNX files need: pip install 'xmm-jax[onnx]'") from None
+    return onnx, helper
 
 
 def _graph(network: RRDB, node: Node, constant: Callable[..., str]) -> str:

@@ -116,9 +116,18 @@ def test_force_accepts_another_kind_but_not_bad_counts(path):
     observation = read_observation(path, force=True)
     assert observation.band_kev == (2.0, 10.0)
     assert len(observation.notes) == 2
-    _write(path, INSTRUME="EMOS2", counts=COUNTS[1:])
-    with pytest.raises(InputError, match="410 x 403"):
+    _write(path, INSTRUME="EMOS2", counts=COUNTS - 9)
+    with pytest.raises(InputError, match="negative counts"):
         read_observation(path, force=True)
+
+
+def test_another_size_is_accepted_with_force_only(path):
+    _write(path, counts=COUNTS[1:])
+    with pytest.raises(InputError, match="410 x 403"):
+        read_observation(path)
+    observation = read_observation(path, force=True)
+    assert observation.valid.all()  # no mask of the camera fits
+    assert "forced: 410 x 403 pixels" in observation.notes[0]
 
 
 def test_given_mask_outranks_the_file_and_the_file_the_camera(path):
@@ -141,7 +150,7 @@ def test_exposure_map_in_the_file(path):
     assert "differs across the field" in observation.notes[0]
     for bad in (exposure[1:], -exposure, np.where(exposure > 9, np.nan, exposure)):
         _write(path, extensions=[fits.ImageHDU(bad, name="EXPOSURE")])
-        with pytest.raises(InputError, match="extension EXPOSURE"):
+        with pytest.raises(InputError, match="its exposure map must"):
             read_observation(path)
 
 

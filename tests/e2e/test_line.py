@@ -151,8 +151,6 @@ def test_a_damaged_model_folder_is_refused(run, tmp_path, capsys):
     content = (folder / "weights.npz").read_bytes()
     (folder / "weights.npz").write_bytes(content[: len(content) // 2])
     capsys.readouterr()
-    message = fails(enhance.main, ["x.fits", f"--model={folder}"], capsys)
-    assert "x.fits" in message
     (tmp_path / "x.fits").write_text("")
     message = fails(enhance.main, [str(tmp_path / "x.fits"), f"--model={folder}"], capsys)
     assert "damaged" in message
