@@ -54,7 +54,7 @@ class EnhanceConfig:
     """Model folder, or run folder (its best weights); empty: the one that comes with the package
     for the task."""
     task: Literal["", "sr", "dn", "both"] = ""
-    """sr: 2" pixels, half the PSF, no background. dn: less noise at the same pixels. both: one after
+    """sr: 2" pixels, half the PSF, no background. dn: less noise, the same pixels. both: one after
     the other."""
     conserve: bool = False
     """Correct the result until the telescope would see the photons of the input in it, within their
