@@ -120,7 +120,6 @@ def calibrate_on(
             f"{fields} fields at {exposures} exposures: calibration needs at least 2 at 1"
         )
     drawn = progress(samples, total=fields, label="calibrating")
-    looks = (look(model, sample, seed=seed, exposures=exposures) for sample in drawn)
     kinds = {"pixels": BINS[model.task], "apertures": APERTURE_BINS}
     looks = (look(model, sample, seed=seed, exposures=exposures) for sample in drawn)
     law, report = calibrate_and_check(looks, kinds, folds=min(FOLDS, fields), seed=seed)
@@ -134,7 +133,6 @@ def calibrate_and_check(
     *,
     folds: int,
     seed: int,
-    shown: Mapping[str, Bins] | None = None,
 ) -> tuple[dict[str, Intervals], dict[str, Any]]:
     """Error bars from all fields, and how well those from the other fields hold on each.
 
@@ -148,8 +146,6 @@ def calibrate_and_check(
         Parts of the fields; each is judged by the error bars of the other parts.
     seed : int
         Of the choice of points that are judged.
-    shown : mapping of str to Bins, optional
-        What points to look at together in the report, if other than `kinds`.
 
     Returns
     -------
@@ -182,7 +178,7 @@ def calibrate_and_check(
         }
 
     others = [law(without=part) for part in range(folds)]
-    report = measure(kept, (others[number % folds] for number in range(len(kept))), shown or kinds)
+    report = measure(kept, (others[number % folds] for number in range(len(kept))), kinds)
     return law(), report | {"folds": folds}
 
 

@@ -200,17 +200,21 @@ def _without_image(header: fits.Header) -> fits.Header:
 
 def _with_checksums(hdus: Sequence[Any]) -> bytes:
     """FITS file with checksums of what it holds, tiles as they are; no time in their comments."""
-    plain, summed = io.BytesIO(), io.BytesIO()
-    fits.HDUList(list(hdus)).writeto(plain)
-    plain.seek(0)
-    written: Any = fits.open(plain, disable_image_compression=True)
-    with written:
-        for hdu in written:
-            if hdu.header.get("ZBITPIX", 0) < 0 and "ZQUANTIZ" not in hdu.header:
-                # astropy leaves it away, and ds9 8.4 then takes the bits of floats for integers.
-                hdu.header["ZQUANTIZ"] = ("NONE", "floats as they are")
-            hdu.add_checksum(when="of this HDU")
-        written.writeto(summed)
+    whole: Any = fits.HDUList(list(hdus))
+    if any(isinstance(hdu, fits.CompImageHDU) for hdu in hdus):
+        # Only once it is written does a compressed image show the table that it is in the file.
+        file = io.BytesIO()
+        whole.writeto(file)
+        file.seek(0)
+        whole = fits.open(file, disable_image_compression=True)
+    whole.update_extend()
+    for hdu in whole:
+        if hdu.header.get("ZBITPIX", 0) < 0 and "ZQUANTIZ" not in hdu.header:
+            # astropy leaves it away, and ds9 8.4 then takes the bits of floats for integers.
+            hdu.header["ZQUANTIZ"] = ("NONE", "floats as they are")
+        hdu.add_checksum(when="of this HDU")
+    summed = io.BytesIO()
+    whole.writeto(summed)
     return summed.getvalue()
 
 
