@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from xmm_jax import enhance_file, load_model
-from xmm_jax.enhance_file import How, Job, is_there, load, mark_of
+from xmm_jax.enhance_file import How, Job, is_there, load, mark_of, write
 from xmm_jax.errors import InputError
 
 FORCED = How(force=True, support=False)
@@ -52,6 +52,21 @@ def test_an_image_that_is_too_small(job, model):
     fits.writeto(job.path, np.ones((20, 60)), fits.Header({"EXPOSURE": 2e4}), overwrite=True)
     with pytest.raises(InputError, match=r"Ærø  1\.fits: 20 x 60 pixels are too few"):
         load(job, model, FORCED)
+
+
+def test_the_folder_of_results_need_not_exist(job, model, tmp_path):
+    pytest.importorskip("matplotlib")
+    job = Job(job.path, tmp_path / "new" / "folder" / "out.fits")
+    how = dataclasses.replace(FORCED, compat=True, preview=True)
+    loaded = load(job, model, how)
+    write(job, loaded, np.ones((50, 60, 2), np.float32), model, "dn", how)
+    names = {path.name for path in job.output.parent.iterdir()}
+    assert names == {
+        "out.fits",
+        "out.png",
+        "Ærø  1_input_wcs_DN.fits.gz",
+        "Ærø  1_predict_wcs_DN.fits.gz",
+    }
 
 
 def test_maps_of_another_file(job, model, tmp_path):

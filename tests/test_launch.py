@@ -15,7 +15,7 @@ from xmm_jax.presets import parse
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"
 SCRIPTS = [LAUNCH / "local.sh", LAUNCH / "tpu_pod.sh", LAUNCH / "slurm.sbatch"]
-SCRIPTS += [ROOT / "tests" / "slurm" / "start.sh"]
+SCRIPTS += [LAUNCH / "enhance_array.sbatch", ROOT / "tests" / "slurm" / "start.sh"]
 
 
 @pytest.fixture
@@ -67,12 +67,34 @@ def test_a_job_goes_back_into_the_queue_when_that_helps(programs, code, restarts
     assert (said[-3:] == ["scontrol", "requeue", "7"]) is again
 
 
-def test_the_options_of_a_job_come_before_its_commands():
+@pytest.mark.parametrize("task", [1, 4, 6])
+def test_a_task_of_an_array_takes_its_part(programs, task):
+    first, last = (1, 6) if task != 4 else (4, 9)
+    env = programs | {
+        "SLURM_ARRAY_TASK_ID": str(task),
+        "SLURM_ARRAY_TASK_MIN": str(first),
+        "SLURM_ARRAY_TASK_MAX": str(last),
+        "SLURM_ARRAY_TASK_COUNT": "6",
+    }
+    script = ("bash", LAUNCH / "enhance_array.sbatch", "a b", "--task=sr")
+    said = run(env, *script).stdout.splitlines()
+    part = f"--shard={task - first + 1}/6"
+    assert said == ["python", "-m", "xmm_jax.enhance", "a b", "--task=sr", part]
+    gaps = run(env | {"SLURM_ARRAY_TASK_COUNT": "3"}, *script)
+    assert (gaps.returncode, gaps.stdout) == (2, "")
+    assert "without gaps" in gaps.stderr
+    alone = run(programs, *script)
+    assert alone.returncode != 0
+    assert "--array=1-N" in alone.stderr
+
+
+@pytest.mark.parametrize("name", ["slurm.sbatch", "enhance_array.sbatch"])
+def test_the_options_of_a_job_come_before_its_commands(name):
     # sbatch stops looking for options at the first command.
-    lines = (LAUNCH / "slurm.sbatch").read_text().splitlines()
+    lines = (LAUNCH / name).read_text().splitlines()
     options = [number for number, line in enumerate(lines) if line.startswith("#SBATCH")]
     commands = [number for number, line in enumerate(lines) if line and not line.startswith("#")]
-    assert len(options) > 5
+    assert len(options) >= 5
     assert options[-1] < commands[0]
 
 

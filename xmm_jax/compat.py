@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from xmm_jax import __version__
 from xmm_jax.config import TASKS
-from xmm_jax.data.fitsfile import write_fits
+from xmm_jax.data.fitsfile import in_header, write_fits
 from xmm_jax.data.observation import Observation
 from xmm_jax.data.wcs import regrid_header
 from xmm_jax.enhancement import MARGIN
@@ -62,7 +62,7 @@ def write_compat(
     for name, (image, upscale, seconds) in images.items():
         (top, _), (left, _) = MARGIN
         header = regrid_header(observation.header, pad=(left, top), upscale=upscale)
-        header["IMG_FILE"] = (path.name, "input image")
+        header["IMG_FILE"] = (in_header(path.name), "input image")
         header["EXPOSURE"] = (seconds, "[s] exposure of these counts")
         header["BUNIT"] = ("count", "per pixel")
         header["CREATOR"] = f"xmm_jax {__version__}"

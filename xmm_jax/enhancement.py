@@ -24,6 +24,9 @@ from xmm_jax.tiling import by_parts
 
 MEMORY_GB = 2.0
 LEAST_SIDE = 32
+# Rows of the input that are turned into rates at once: what is needed on the way for all of a large
+# image would take more memory than the image.
+ROWS = 512
 # Dead pixels around the image (rows, columns), which make the pn frame the 416 x 416 of training.
 MARGIN = ((2, 3), (6, 7))
 
@@ -170,17 +173,15 @@ def finish(
         As for `enhance`.
     """
     counts, exposure, valid, wcs, known = given
-    rate = own = _rates(model, said[..., 0], exposure)
+    own, errors = _decoded(model, said, exposure)
+    rate = own
     with_background = TASKS[model.task].target_background
     sky = {"with_background": with_background, "background": known}
     if conserve:
         corrected = back_projected(own, counts, exposure, valid, **sky)
         rate = corrected.rate.astype(np.float32)
-    errors = _errors(model, said, exposure)
-    if errors is not None:
         # The interval is about the answer of the network; a correction moves it along.
-        moved = np.divide(rate, own, out=np.ones_like(own), where=own > 0)
-        errors = tuple(moved * np.maximum(error, 0) for error in (own - errors[0], errors[1] - own))
+        errors *= np.divide(rate, own, out=np.ones_like(own), where=own > 0)
     dq = _quality(model, counts, exposure, valid, rate)
     checked = None
     if support:
@@ -189,13 +190,13 @@ def finish(
             places = checked.features["x_out"], checked.features["y_out"]
             fluxes = counts_within(rate, exposure, valid, places, model.apertures)
             checked = dataclasses.replace(checked, features=checked.features | fluxes)
-        dq = dq | dq_bits(checked)
-    low, high = errors or (None, None)
+        dq |= dq_bits(checked)
+    low, high = errors if len(errors) else (None, None)
     net = None
     if with_background and known is not None:
         net = rate - np.divide(known, exposure, out=np.zeros_like(rate), where=valid)
     fine = finer(wcs, model.scale.upscale)
-    return Enhanced(rate, dq.astype(np.uint8), low, high, net=net, support=checked, wcs=fine)
+    return Enhanced(rate, dq, low, high, net=net, support=checked, wcs=fine)
 
 
 def open_model(model: Model | str | Path, task: str) -> Model:
@@ -215,6 +216,25 @@ def open_model(model: Model | str | Path, task: str) -> Model:
     return loaded
 
 
+def _decoded(model: Model, said: np.ndarray, exposure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rate [s*y, s*x], and its lower and upper error [2, s*y, s*x], or none; [count/s/pixel]."""
+    s = model.scale.upscale
+    angle = angle_map(PN, s) if exposure.shape == PN.shape else None
+    rate = np.empty(said.shape[:2], np.float32)
+    errors = np.empty((2 if model.intervals else 0, *rate.shape), np.float32)
+    for first in range(0, len(exposure), ROWS):
+        part, seconds = said[s * first :][: s * ROWS], exposure[first:][:ROWS]
+        rows = slice(s * first, s * first + len(part))
+        rate[rows] = own = _rates(model, part[..., 0], seconds)
+        if model.intervals is not None:
+            width, fine = np.asarray(stated_width(part[..., 1])), seconds.repeat(s, 0).repeat(s, 1)
+            around = None if angle is None else angle[rows]
+            low, high = model.intervals.bounds(part[..., 0], width, fine, around)
+            errors[0, rows] = np.maximum(own - _rates(model, low, seconds), 0)
+            errors[1, rows] = np.maximum(_rates(model, high, seconds) - own, 0)
+    return rate, errors
+
+
 def _rates(model: Model, image: np.ndarray, exposure: np.ndarray) -> np.ndarray:
     """Rate of an image in network units [count/s/pixel], 0 where there is no exposure."""
     s = model.scale.upscale
@@ -222,29 +242,16 @@ def _rates(model: Model, image: np.ndarray, exposure: np.ndarray) -> np.ndarray:
     return np.where(exposure.repeat(s, 0).repeat(s, 1) > 0, np.asarray(rates)[..., 0], 0.0)
 
 
-def _errors(
-    model: Model, said: np.ndarray, exposure: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper end of the interval [count/s/pixel], if the model knows it."""
-    if model.intervals is None:
-        return None
-    s = model.scale.upscale
-    angle = angle_map(PN, s) if exposure.shape == PN.shape else None
-    width = np.asarray(stated_width(said[..., 1]))
-    fine = exposure.repeat(s, 0).repeat(s, 1)
-    low, high = model.intervals.bounds(said[..., 0], width, fine, angle)
-    return _rates(model, low, exposure), _rates(model, high, exposure)
-
-
 def _quality(
     model: Model, counts: np.ndarray, exposure: np.ndarray, valid: np.ndarray, rate: np.ndarray
 ) -> np.ndarray:
     """Quality bits: dead, and where the units of the network end."""
     s = model.scale.upscale
-    dq = DQ_DEAD * ~valid.repeat(s, 0).repeat(s, 1)
-    if not model.scale.clips:
-        return dq
-    seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
-    clipped = (seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)
-    saturated = rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)
-    return dq + DQ_CLIPPED * clipped + DQ_SATURATED * saturated
+    dq = np.where(valid, 0, DQ_DEAD).astype(np.uint8)
+    if model.scale.clips:
+        seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
+        dq[seen > model.scale.clip_rate] |= DQ_CLIPPED
+    dq = dq.repeat(s, 0).repeat(s, 1)
+    if model.scale.clips:
+        dq[rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)] |= DQ_SATURATED
+    return dq

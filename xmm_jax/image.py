@@ -30,7 +30,7 @@ from xmm_jax.data.eventimage import (
     write_event_image,
 )
 from xmm_jax.data.events import EventList, read_event_list
-from xmm_jax.data.fitsfile import write_fits
+from xmm_jax.data.fitsfile import in_header, write_fits
 from xmm_jax.data.flares import LightCurve, quiet_gti
 from xmm_jax.data.gti import length_s
 from xmm_jax.data.pps import EventFiles, find_event_files, find_products, read_curve
@@ -251,7 +251,7 @@ def image_observation(where: str, config: ImageConfig, *, avoid: set[Path]) -> l
     for image, path in zip(images, outputs, strict=True):
         if curve is not None:
             image.header["FLCUTTHR"] = (curve.threshold, "[count/s] largest quiet rate")
-            image.header.add_history(f"flares taken out with {curve.path.name}")
+            image.header.add_history(f"flares taken out with {in_header(curve.path.name)}")
         if config.oot_image:
             write_out_of_time(path, image, events, selection, config.bin_size)
         write_image(path, image, known=events.notes)

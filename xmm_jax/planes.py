@@ -27,6 +27,7 @@ from astropy.wcs import WCS
 
 from xmm_jax import __version__
 from xmm_jax.config import TASKS
+from xmm_jax.data.fitsfile import in_header
 from xmm_jax.data.observation import Observation
 from xmm_jax.data.wcs import regrid_header
 from xmm_jax.model import Model
@@ -116,7 +117,7 @@ def to_hdus(
     rate.header["BACKGRND"] = (task.target_background, "background is part of RATE")
     rate.header["CREATOR"] = f"xmm_jax {__version__}"
     for line in history:
-        rate.header.add_history(line)
+        rate.header.add_history(in_header(line))
     errors = []
     if result.err_lo is not None:
         errors = [

@@ -138,10 +138,11 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def write_figure(figure: Any, path: Path) -> Path:
-    """Write a figure as PNG at once."""
+    """Write a figure as PNG at once; the folder is made when it does not exist."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": "xmm_jax"})
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, buffer.getvalue())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None

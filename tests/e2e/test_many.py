@@ -37,7 +37,8 @@ def archive(tmp_path_factory):
     for k in range(GOOD):
         image = fits.PrimaryHDU(np.random.default_rng(k).poisson(1.0, SHAPES[k % 3]).astype("i2"))
         image.header["EXPOSURE"] = 2e4
-        path = folder / f"{'deep/' * (k % 2)}good{k}.fits{'.gz' * (k % 2)}"
+        name = f"deep/good{k} Ærø.fits.gz" if k % 2 else f"good{k}.fits"
+        path = folder / name
         path.parent.mkdir(exist_ok=True)
         image.writeto(path)
     whole = (folder / "good0.fits").read_bytes()

@@ -1,74 +1,24 @@
 """A job of two tasks on a real SLURM: killed, asked to leave, requeued; the weights do not change.
 
-The cluster is this machine (``start.sh``). Where SLURM is not installed the test is skipped, unless
-XMM_JAX_INSTALL_SLURM=1 lets it install Debian's packages. XMM_JAX_SLURM_LOG names a file for what
-happened.
+XMM_JAX_SLURM_LOG names a file for what happened.
 """
 
 import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import jax
 import pytest
+from slurm_cluster import slurm, wait_until
 from small_records import FLAGS, write_small_records
 
 from xmm_jax.log import read_metrics
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parents[1] / "launch" / "slurm.sbatch"
-PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 STEPS = 200
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Environment in which the commands of SLURM talk to a cluster of this machine."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to start the daemons of SLURM")
-    if not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))):
-        if os.environ.get("XMM_JAX_INSTALL_SLURM") != "1" or not shutil.which("apt-get"):
-            pytest.skip(f"needs {', '.join(PACKAGES)} (XMM_JAX_INSTALL_SLURM=1 installs them)")
-        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(["apt-get", *words], env=quiet, check=True, stdout=subprocess.DEVNULL)
-    folder = tmp_path_factory.mktemp("slurm")
-    env = os.environ | {
-        "SLURM_CONF": str(folder / "slurm.conf"),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "JAX_PLATFORMS": "cpu",
-        # As in conftest.py: other code of XLA rounds differently.
-        "XLA_FLAGS": "--xla_backend_optimization_level=1",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-    }
-    with (folder / "daemons.log").open("w") as log:
-        daemons = subprocess.Popen([HERE / "start.sh", folder], stdout=log, stderr=log)
-    try:
-        wait_until(lambda: "idle" in slurm(env, "sinfo", "--noheader"), 60)
-        yield env
-        slurm(env, "scancel", "--user=root")
-    finally:
-        daemons.send_signal(signal.SIGTERM)
-        daemons.wait(60)
-
-
-def slurm(env, *command):
-    return subprocess.run(command, env=env, capture_output=True, text=True).stdout
-
-
-def wait_until(happened, seconds=300):
-    for _ in range(5 * seconds):
-        if happened():
-            return
-        time.sleep(0.2)
-    raise TimeoutError
 
 
 def tasks(job):

@@ -11,7 +11,7 @@ from xmm_jax.data.binning import Grid
 from xmm_jax.data.eventparts import Part
 from xmm_jax.data.events import EventList
 from xmm_jax.data.eventwcs import WORST_RMS_ARCSEC, WcsFit
-from xmm_jax.data.fitsfile import number
+from xmm_jax.data.fitsfile import in_header, number
 from xmm_jax.data.quiet import quiet
 from xmm_jax.data.selection import Selection, describe
 from xmm_jax.data.wcs import regrid_header
@@ -88,9 +88,9 @@ def _composed(
     _put(header, _wcs_cards(fit))
     _put(header, _time_cards(events, part))
     _put(header, _selection_cards(part, selection, grid))
-    header.add_history(f"made of {events.path.name}, good time of {events.gti_origin}")
+    header.add_history(f"made of {in_header(events.path.name)}, good time of {events.gti_origin}")
     for note in (*events.notes, *part.notes, *([fit.note] if fit.note else [])):
-        header.add_history(note.replace(str(events.path), events.path.name))
+        header.add_history(in_header(note.replace(str(events.path), events.path.name)))
     return header
 
 

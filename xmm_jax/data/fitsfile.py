@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import os
+import shutil
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -161,6 +162,22 @@ def number(header: fits.Header, key: str, default: float | None = None) -> float
     return float(value)
 
 
+def in_header(text: str) -> str:
+    """Text as the header of a FITS file can hold it.
+
+    Parameters
+    ----------
+    text : str
+        Anything, such as a line with the name of a file.
+
+    Returns
+    -------
+    str
+        Printable ASCII: other characters as Python escapes them.
+    """
+    return text.encode("unicode_escape").decode("ascii")
+
+
 def in_tiles(hdus: Sequence[Any]) -> list[Any]:
     """Compress images in tiles without loss, as ``fpack`` does; ds9 and cfitsio read them.
 
@@ -198,8 +215,8 @@ def _without_image(header: fits.Header) -> fits.Header:
     return bare
 
 
-def _with_checksums(hdus: Sequence[Any]) -> bytes:
-    """FITS file with checksums of what it holds, tiles as they are; no time in their comments."""
+def _with_checksums(hdus: Sequence[Any]) -> Any:
+    """HDUs with checksums of what they hold, tiles as they are; no time in their comments."""
     whole: Any = fits.HDUList(list(hdus))
     if any(isinstance(hdu, fits.CompImageHDU) for hdu in hdus):
         # Only once it is written does a compressed image show the table that it is in the file.
@@ -213,9 +230,7 @@ def _with_checksums(hdus: Sequence[Any]) -> bytes:
             # astropy leaves it away, and ds9 8.4 then takes the bits of floats for integers.
             hdu.header["ZQUANTIZ"] = ("NONE", "floats as they are")
         hdu.add_checksum(when="of this HDU")
-    summed = io.BytesIO()
-    whole.writeto(summed)
-    return summed.getvalue()
+    return whole
 
 
 def write_fits(path: str | Path, hdus: Sequence) -> Path:
@@ -242,19 +257,33 @@ def write_fits(path: str | Path, hdus: Sequence) -> Path:
         The file cannot be written there.
     """
     path = Path(path)
-    content = _with_checksums(hdus)
-    if path.suffix.lower() == ".gz":
-        content = gzip.compress(content, compresslevel=6, mtime=0)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    whole = _with_checksums(hdus)
+    scratch, packed = (path.with_name(f".{path.name}.{os.getpid()}.{n}.tmp") for n in range(2))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content)
-        scratch.replace(path)
+        with scratch.open("wb") as file:
+            whole.writeto(file)
+        if path.suffix.lower() == ".gz":
+            _compress(scratch, packed)
+            packed.replace(path)
+        else:
+            scratch.replace(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); choose another folder with --out"
         ) from None
     finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink()
+        for left in (scratch, packed):
+            with contextlib.suppress(OSError):
+                left.unlink()
     return path
+
+
+def _compress(plain: Path, packed: Path) -> None:
+    """Compress a file, without its name and the time."""
+    with (
+        plain.open("rb") as source,
+        packed.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as target,
+    ):
+        shutil.copyfileobj(source, target, 1 << 20)
