@@ -24,7 +24,7 @@ from astropy.io import fits
 from xmm_jax import load_model
 from xmm_jax.enhancement import answer
 from xmm_jax.nddata import as_given
-from xmm_jax.onnx_backend import responder
+from xmm_jax.onnx_backend import find_backend
 
 BACKENDS, TASKS = ("jax", "onnxruntime"), ("sr", "dn")
 FRAME, LARGE = (411, 403), (4096, 4096)
@@ -57,12 +57,12 @@ def network(task, repeats):
     """Median seconds of the network for the frame of the camera, backends by turns."""
     model = load_model(task)
     given = as_given(np.random.default_rng(0).poisson(0.3, FRAME), 2e4)
-    respond = {name: responder(model, name) for name in BACKENDS}
+    backends = {name: find_backend(model, name) for name in BACKENDS}
     taken, said = {name: [] for name in BACKENDS}, {}
     for turn in range(repeats + 1):
         for name in BACKENDS:
             start = time.monotonic()
-            (said[name],) = answer(model, [given], respond=respond[name])
+            (said[name],) = answer(model, [given], backend=backends[name])
             if turn:
                 taken[name].append(time.monotonic() - start)
     apart = float(np.abs(said["jax"] - said["onnxruntime"]).max())

@@ -9,7 +9,7 @@ import pytest
 from xmm_jax import load_model
 from xmm_jax.enhancement import enhance
 from xmm_jax.errors import InputError
-from xmm_jax.onnx_backend import responder
+from xmm_jax.onnx_backend import find_backend
 
 COUNTS = np.random.default_rng(0).poisson(0.7, (67, 58))
 
@@ -29,11 +29,11 @@ def test_equal_images(task):
 def test_auto_goes_without(monkeypatch):
     model = load_model("dn")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert responder(model) == model.respond
+    assert find_backend(model).respond == model.respond
     with pytest.raises(InputError, match=r"pip install 'xmm-jax\[onnx\]'"):
-        responder(model, "onnxruntime")
+        find_backend(model, "onnxruntime")
 
 
 def test_auto_leaves_other_networks_to_jax():
     model = dataclasses.replace(load_model("dn"), network=object())
-    assert responder(model) == model.respond
+    assert find_backend(model).respond == model.respond

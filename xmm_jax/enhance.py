@@ -24,7 +24,7 @@ from xmm_jax.flags import parse_flags
 from xmm_jax.image import image_of
 from xmm_jax.log import progress, say
 from xmm_jax.model import Model
-from xmm_jax.onnx_backend import BackendName, responder
+from xmm_jax.onnx_backend import BackendName, find_backend
 from xmm_jax.planes import Enhanced
 from xmm_jax.side_by_side import show
 from xmm_jax.status import DONE, FAILED, THERE, Status, append, read, total
@@ -193,8 +193,8 @@ def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
     loaded = load(job, model, how)
     for note in loaded.notes:
         say(f"{job.path.name}: {note}")
-    respond = responder(model, config.backend)
-    (said,) = answer(model, [loaded.given], respond=respond, max_memory=config.max_memory)
+    backend = find_backend(model, config.backend)
+    (said,) = answer(model, [loaded.given], backend=backend, max_memory=config.max_memory)
     row, result = write(job, loaded, said, model, model_name(model, config), how)
     live = loaded.given.valid
     before = (loaded.given.counts[live] / loaded.given.exposure[live]).sum()
@@ -252,14 +252,14 @@ def _rows(jobs: Sequence[Job], model: Model, config: EnhanceConfig, how: How) ->
     import jax
 
     together = config.together or (1 if jax.default_backend() == "cpu" else 8)
-    name, respond = model_name(model, config), responder(model, config.backend)
+    name, backend = model_name(model, config), find_backend(model, config.backend)
     outcomes = in_parallel(
         jobs,
         functools.partial(load, model=model, how=how),
         lambda group: answer(
             model,
             [loaded.given for loaded in group],
-            respond=respond,
+            backend=backend,
             max_memory=config.max_memory,
         ),
         functools.partial(write, model=model, name=name, how=how),

@@ -17,7 +17,7 @@ from xmm_jax.losses.pixel import stated_width
 from xmm_jax.model import Model, load_model
 from xmm_jax.models.stretch import to_rate
 from xmm_jax.nddata import Given, as_given, finer
-from xmm_jax.onnx_backend import BackendName, Respond, responder
+from xmm_jax.onnx_backend import Backend, BackendName, find_backend
 from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced
 from xmm_jax.support import check_support, dq_bits
 from xmm_jax.tiling import by_parts
@@ -72,7 +72,7 @@ def enhance(
         What the network may use at once [GB]; larger images are answered in parts, which changes
         nothing else (`xmm_jax.tiling`).
     backend : str
-        Who runs the network, see `xmm_jax.onnx_backend.responder`; JAX compiles once for a shape,
+        Who runs the network, see `xmm_jax.onnx_backend.find_backend`; JAX compiles once for a shape,
         onnxruntime starts anew with each call.
 
     Returns
@@ -88,8 +88,8 @@ def enhance(
     """
     model = open_model(model, task)
     given = as_given(counts, exposure, valid, background)
-    respond = responder(model, backend)
-    (said,) = answer(model, [given], respond=respond, max_memory=max_memory)
+    chosen = find_backend(model, backend)
+    (said,) = answer(model, [given], backend=chosen, max_memory=max_memory)
     return finish(model, given, said, conserve=conserve, support=support)
 
 
@@ -97,7 +97,7 @@ def answer(
     model: Model,
     images: Sequence[Given],
     *,
-    respond: Respond | None = None,
+    backend: Backend | None = None,
     max_memory: float = MEMORY_GB,
 ) -> list[np.ndarray]:
     """What a network says of images of one shape, in its own units.
@@ -108,8 +108,8 @@ def answer(
         The network.
     images : sequence of Given
         Of one shape; as many of them at once as the memory allows.
-    respond : callable, optional
-        Who runs the network, from `xmm_jax.onnx_backend.responder`; JAX by default.
+    backend : Backend, optional
+        Who runs the network, from `xmm_jax.onnx_backend.find_backend`; JAX by default.
     max_memory : float
         What the network may use at once [GB].
 
@@ -131,7 +131,9 @@ def answer(
         name: np.stack([np.pad(getattr(one, name), MARGIN) for one in images]) for name in names
     }
     s, reach = model.scale.upscale, model.network.reach
-    bytes_each = (4 if model.symmetric else 1) * model.network.bytes_per_pixel
+    backend = backend or Backend(model.respond)
+    mirrors = 4 if model.symmetric else 1
+    bytes_each = mirrors * model.network.bytes_per_pixel * backend.memory
     window = int(np.sqrt(1e9 * max_memory / bytes_each))
     if window < 4 * reach:
         raise InputError(
@@ -143,10 +145,9 @@ def answer(
         slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, shape, strict=True)
     )
     found: list[np.ndarray] = []
-    respond = respond or model.respond
     for first in range(0, len(images), together):
         said = by_parts(
-            lambda part: np.asarray(respond({k: v[..., None] for k, v in part.items()})),
+            lambda part: np.asarray(backend.respond({k: v[..., None] for k, v in part.items()})),
             {name: stack[first : first + together] for name, stack in padded.items()},
             side=window - 2 * reach,
             reach=reach,

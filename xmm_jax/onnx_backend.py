@@ -3,8 +3,9 @@
 1.8 and 1.9 times on two cores (benchmarks/bench_enhance.py); both give the same answer to 1e-5.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +18,28 @@ from xmm_jax.onnx_graph import to_onnx
 from xmm_jax.step import Batch, respond_with
 
 BackendName = Literal["auto", "jax", "onnxruntime"]
-Respond = Callable[[Batch], Any]
+# Memory of onnxruntime over that of XLA, for the same network and image: 1.8 and 1.6 measured for
+# sr and dn. Without its memory pattern, with which a second call takes a third more and no less time.
+ONNX_MEMORY = 1.8
 
 
-def responder(model: Model, backend: BackendName = "auto") -> Respond:
-    """What gives the answers of a model.
+class Backend(NamedTuple):
+    """Who runs a network.
+
+    Attributes
+    ----------
+    respond : callable
+        From images to network units, as `xmm_jax.model.Model.respond`.
+    memory : float
+        What it takes over what ``bytes_per_pixel`` of the network says.
+    """
+
+    respond: Callable[[Batch], Any]
+    memory: float = 1.0
+
+
+def find_backend(model: Model, backend: BackendName = "auto") -> Backend:
+    """Who gives the answers of a model.
 
     Parameters
     ----------
@@ -33,8 +51,7 @@ def responder(model: Model, backend: BackendName = "auto") -> Respond:
 
     Returns
     -------
-    callable
-        From images to network units, as `xmm_jax.model.Model.respond`.
+    Backend
 
     Raises
     ------
@@ -42,19 +59,22 @@ def responder(model: Model, backend: BackendName = "auto") -> Respond:
         If onnxruntime is asked for and is not there, or knows no graph for the network.
     """
     if backend == "jax" or (backend == "auto" and not _suits(model)):
-        return model.respond
+        return Backend(model.respond)
     try:
         import onnxruntime
     except ImportError:
         raise InputError("--backend=onnxruntime needs: pip install 'xmm-jax[onnx]'") from None
     graph = to_onnx(model.network, model.params).SerializeToString()
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.enable_mem_pattern = False
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def answer(inputs: jax.Array) -> jax.Array:
         (said,) = session.run(None, {"inputs": np.asarray(inputs)})
         return jnp.asarray(said)
 
-    return lambda batch: respond_with(answer, model.scale, batch, symmetric=model.symmetric)
+    respond = functools.partial(respond_with, answer, model.scale, symmetric=model.symmetric)
+    return Backend(respond, ONNX_MEMORY)
 
 
 def _suits(model: Model) -> bool:
