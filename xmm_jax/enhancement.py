@@ -72,7 +72,7 @@ def enhance(
         What the network may use at once [GB]; larger images are answered in parts, which changes
         nothing else (`xmm_jax.tiling`).
     backend : str
-        Who runs the network, see `xmm_jax.onnx_backend.find_backend`; JAX compiles once for a shape,
+        Who runs the network (`xmm_jax.onnx_backend.find_backend`); JAX compiles once for a shape,
         onnxruntime starts anew with each call.
 
     Returns

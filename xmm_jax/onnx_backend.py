@@ -19,7 +19,7 @@ from xmm_jax.step import Batch, respond_with
 
 BackendName = Literal["auto", "jax", "onnxruntime"]
 # Memory of onnxruntime over that of XLA, for the same network and image: 1.8 and 1.6 measured for
-# sr and dn. Without its memory pattern, with which a second call takes a third more and no less time.
+# sr and dn. Without its memory pattern: with it a second call takes a third more, and no less time.
 ONNX_MEMORY = 1.8
 
 
