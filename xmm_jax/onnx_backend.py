@@ -18,9 +18,10 @@ from xmm_jax.onnx_graph import to_onnx
 from xmm_jax.step import Batch, respond_with
 
 BackendName = Literal["auto", "jax", "onnxruntime"]
-# Memory of onnxruntime over that of XLA, for the same network and image: 1.8 and 1.6 measured for
-# sr and dn. Without its memory pattern: with it a second call takes a third more, and no less time.
-ONNX_MEMORY = 1.8
+# Memory of onnxruntime over that of XLA for the same network and image: 1.8 (sr) and 1.6 (dn) for
+# one call, half as much again for what it keeps between calls. Its memory pattern would take a
+# third more and no less time.
+ONNX_MEMORY = 2.7
 
 
 class Backend(NamedTuple):
