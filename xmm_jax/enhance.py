@@ -18,7 +18,7 @@ from tyro.conf import Positional
 from xmm_jax.bulk import in_parallel
 from xmm_jax.config import TASKS
 from xmm_jax.enhance_file import How, Job, is_there, load, mark_of, write
-from xmm_jax.enhancement import MEMORY_GB, answer, enhance, open_model
+from xmm_jax.enhancement import MEMORY_GB, answer, answer_alone, enhance, open_model
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.image import image_of
@@ -193,8 +193,7 @@ def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
     loaded = load(job, model, how)
     for note in loaded.notes:
         say(f"{job.path.name}: {note}")
-    backend = find_backend(model, config.backend)
-    (said,) = answer(model, [loaded.given], backend=backend, max_memory=config.max_memory)
+    said = answer_alone(model, loaded.given, config.backend, max_memory=config.max_memory)
     row, result = write(job, loaded, said, model, model_name(model, config), how)
     live = loaded.given.valid
     before = (loaded.given.counts[live] / loaded.given.exposure[live]).sum()

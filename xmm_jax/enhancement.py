@@ -88,9 +88,31 @@ def enhance(
     """
     model = open_model(model, task)
     given = as_given(counts, exposure, valid, background)
-    chosen = find_backend(model, backend)
-    (said,) = answer(model, [given], backend=chosen, max_memory=max_memory)
+    said = answer_alone(model, given, backend, max_memory=max_memory)
     return finish(model, given, said, conserve=conserve, support=support)
+
+
+def answer_alone(
+    model: Model, image: Given, backend: BackendName, *, max_memory: float = MEMORY_GB
+) -> np.ndarray:
+    """What a network says of one image; the memory of who runs it is given back.
+
+    Parameters
+    ----------
+    model, max_memory
+        As for `answer`.
+    image : Given
+        The image.
+    backend : str
+        As for `xmm_jax.onnx_backend.find_backend`.
+
+    Returns
+    -------
+    ndarray
+        ``[s*y, s*x, outputs]``.
+    """
+    # Nobody holds the backend when this returns: onnxruntime would keep what it used.
+    return answer(model, [image], backend=find_backend(model, backend), max_memory=max_memory)[0]
 
 
 def answer(
