@@ -15,6 +15,12 @@ from xmm_jax import checkpoint
 from xmm_jax.checkpoint import best_step, digest, open_checkpoints, restore, restore_best, save
 from xmm_jax.errors import InputError, RunError
 
+# A step that cannot be read ends with reads under way: now and then tensorstore reports one to the
+# event loop that orbax has closed.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+)
+
 
 class State(NamedTuple):
     step: Any

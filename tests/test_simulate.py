@@ -60,7 +60,7 @@ def test_sheet_shows_input_left_and_target_right(tmp_path):
     path = write_sheet(tmp_path / "sheet.png", fields)
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     with pytest.raises(ValueError, match="cannot be written"):
-        write_sheet(tmp_path / "none" / "sheet.png", fields)
+        write_sheet(path / "sheet.png", fields)  # in a folder that is a file
 
 
 @pytest.mark.slow
