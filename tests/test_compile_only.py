@@ -84,7 +84,7 @@ def test_devices_that_are_not_there(tmp_path):
     ).stdout
     assert not list(tmp_path.iterdir())
     what, memory, work, _ = out.strip().splitlines()
-    assert what.startswith("sr tiny: 8 x 24 x 24 over 8 x cpu")
+    assert what.startswith("sr tiny, 24 x 24: batch of 8 over 8 x cpu")
     total, *parts = figures(memory)
     assert total == pytest.approx(sum(parts), abs=0.21)
     assert figures(work)[0] == pytest.approx(figures(work)[1])  # one example each

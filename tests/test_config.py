@@ -67,14 +67,14 @@ def test_every_preset_passes_its_own_checks():
 def test_json_round_trip(tmp_path):
     config = parse(["--task=dn", "--loss=l1:2+ssim", "--flips"])
     (tmp_path / "config.json").write_text(to_json(config))
-    assert from_json(tmp_path / "config.json") == config
+    assert from_json(tmp_path / "config.json", Config) == config
 
 
 @pytest.mark.parametrize("text", ["{", '{"task": "sr"}', '{"unknown": 1}'])
 def test_settings_of_another_version_are_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=r"config\.json"):
-        from_json(tmp_path / "config.json")
+        from_json(tmp_path / "config.json", Config)
 
 
 def test_only_what_does_not_change_the_learning_may_change_on_resume():

@@ -4,22 +4,15 @@ Needs no data, draws no weights and writes no files: the step is compiled for sh
 ``--devices=8`` stands for eight devices, so that a batch can be planned before there is a machine.
 """
 
-import functools
 import time
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from xmm_jax.config import TASKS, Config, parse_loss
-from xmm_jax.data.schema import FIELDS
-from xmm_jax.instrument.camera import PN
-from xmm_jax.losses import combine
-from xmm_jax.model import make_network
-from xmm_jax.optim import make_optimiser
+from xmm_jax.config import RunConfig
+from xmm_jax.lines import LINES
 from xmm_jax.parallel import check_split, make_mesh, spread
-from xmm_jax.step import init_state, train_step
 
 
 class Cost(NamedTuple):
@@ -74,15 +67,15 @@ def cost(lowered: Any) -> tuple[Any, Cost]:
     )
 
 
-def compile_only(config: Config) -> str:
+def compile_only(config: RunConfig) -> str:
     """Memory and work of one training step.
 
     Call `xmm_jax.processes.start_processes` before, which makes virtual devices on a CPU.
 
     Parameters
     ----------
-    config : Config
-        All settings; ``devices``, ``batch_size``, ``crop`` and ``network`` matter.
+    config : RunConfig
+        All settings, of whatever task; those of devices, batch and network matter.
 
     Returns
     -------
@@ -100,11 +93,10 @@ def compile_only(config: Config) -> str:
     # Of a loop XLA counts one turn.
     flops = lower_step(config, mesh, unroll=True).cost_analysis()["flops"]
     at_least = "at least " if found.flops < 0.9 * flops else ""
-    side = config.crop or PN.padded
     total = found.arguments + found.outputs + found.temporaries
     return (
-        f"{config.task} {config.network.size}: {config.batch_size} x {side} x {side} over "
-        f"{mesh.size} x {mesh.devices[0].device_kind}, {config.parallel}\n"
+        f"{LINES[config.task].title(config)}: batch of {config.batch_size} over {mesh.size} x "
+        f"{mesh.devices[0].device_kind}, {config.parallel}\n"
         f"memory of a device: {_mib(total)} MiB = {_mib(found.arguments)} weights, optimiser and "
         f"batch + {_mib(found.temporaries)} temporary + {_mib(found.outputs)} results\n"
         f"work of a device in a step: {flops / 1e9:,.4g} GFLOP, {flops / batch / 1e9:,.4g} an "
@@ -113,12 +105,12 @@ def compile_only(config: Config) -> str:
     )
 
 
-def lower_step(config: Config, mesh: Mesh, *, unroll: bool = False) -> Any:
+def lower_step(config: RunConfig, mesh: Mesh, *, unroll: bool = False) -> Any:
     """Training step of a run before it is compiled, from shapes alone.
 
     Parameters
     ----------
-    config : Config
+    config : RunConfig
         Settings of the run.
     mesh : Mesh
         Devices.
@@ -126,48 +118,12 @@ def lower_step(config: Config, mesh: Mesh, *, unroll: bool = False) -> Any:
         Without the loops over blocks of the network and parts of the batch: the same work, and XLA
         counts it all.
     """
-    network, scale = make_network(config.task, config.network)
-    if unroll and hasattr(network, "blocks"):
-        network = network.clone(unroll=max(network.blocks, 2))
-    optimiser = make_optimiser(config.optim, steps=config.steps)
-    loss = combine(parse_loss(config.loss), stretch=config.network.stretch)
-    step = functools.partial(
-        train_step,
-        network=network,
-        scale=scale,
-        loss=loss,
-        optimiser=optimiser,
-        accumulate=1 if unroll else config.accumulate,
-    )
-
-    def state() -> Any:
-        inputs = jnp.zeros((1, 8, 8, config.network.in_channels))
-        return init_state(network.init(jax.random.key(0), inputs)["params"], optimiser)
-
+    line = LINES[config.task]
+    learner = line.learn(config, unroll=unroll)
     pmap, share = config.parallel == "pmap", config.batch_size // mesh.size
-    batch = batch_shapes(config, (mesh.size, share) if pmap else (config.batch_size,))
-    update: Any = spread(step, mesh, kind=config.parallel, donate=True)
-    return update.lower(jax.eval_shape(state), batch)
-
-
-def batch_shapes(config: Config, lead: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of a batch of a run.
-
-    Parameters
-    ----------
-    config : Config
-        Task and crop.
-    lead : tuple of int
-        Axes before y and x.
-    """
-    side = config.crop or PN.padded
-    sides = {"y": side, "s*y": side * TASKS[config.task].upscale}
-    shapes = {
-        name: jax.ShapeDtypeStruct((*lead, sides[f.shape[0]], sides[f.shape[0]], 1), f.dtype)
-        for name, f in FIELDS.items()
-        if f.shape and f.shape[0] in sides and not f.optional
-    }
-    return shapes | {"weight": jax.ShapeDtypeStruct(lead, jnp.float32)}
+    batch = line.batch_shapes(config, (mesh.size, share) if pmap else (config.batch_size,))
+    update: Any = spread(learner.update, mesh, kind=config.parallel, donate=True)
+    return update.lower(jax.eval_shape(learner.start), batch)
 
 
 def _mib(size: float) -> str:

@@ -8,7 +8,7 @@ A *task* fixes what is learned (`TASKS`), a *preset* is a documented experiment
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from xmm_jax.errors import InputError
 
@@ -73,8 +73,10 @@ class OptimConfig:
 
     learning_rate: float = 1e-4
     """Peak learning rate."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Course of the learning rate after warm-up."""
+    schedule: Literal["constant", "cosine", "drop"] = "constant"
+    """Course of the learning rate after warm-up; drop: a tenth after --optim.drop_after steps."""
+    drop_after: int = 0
+    """Steps of --optim.schedule=drop at the peak."""
     warmup_steps: int = 0
     """Steps of linear warm-up from 0."""
     weight_decay: float = 0.0
@@ -141,16 +143,13 @@ def parse_loss(text: str) -> dict[str, float]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """One training run."""
+class RunConfig:
+    """What every training run has, whatever its task."""
 
-    task: TaskName = "sr"
-    """sr: finer pixels, half the PSF, no background. dn: 20 ks -> 50 ks at the same pixels."""
-    preset: PresetName = "tiny"
+    task: str = ""
+    """What is learned."""
+    preset: str = "tiny"
     """Experiment that gives every other flag its default."""
-    data: str = ""
-    """Folder of records made by `prepare`; "stream" to simulate on the device while training;
-    empty: simulate the preset's records once into the cache folder and use them."""
     run: str = ""
     """Run folder; if it exists, training resumes. Empty: runs/<task>-<preset>-seed<seed>."""
     init_from: str = ""
@@ -161,15 +160,6 @@ class Config:
     """Optimiser updates in all."""
     batch_size: int = 4
     """Examples per update, over all devices."""
-    crop: int = 0
-    """Side of the random crop of the input [4" pixel]; 0 = full padded frame of 416."""
-    flips: bool = False
-    """Random mirror images (the PSF turns with them)."""
-    thin: float = 0.0
-    """Keep a random share of the photons of every input, from this to all (0.05: one network for 5
-    to 100 ks, from records of 100 ks); 0 = keep all. Nested with a noisy target: not for those."""
-    loss: str = "psnr+ms_ssim"
-    """Sum of normalised losses, weights after a colon: psnr+ms_ssim, l1:2+ssim, poisson."""
     eval_every: int = 100
     """Steps between validations; each is followed by a checkpoint."""
     eval_fields: int = 0
@@ -195,10 +185,34 @@ class Config:
     """Compile the step, say what memory and work it takes, and stop; needs no data."""
     tensorboard: bool = False
     """Also write TensorBoard files (extra `log`)."""
-    network: NetworkConfig = NetworkConfig()
     optim: OptimConfig = OptimConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(RunConfig):
+    """One training run of an XMM-Newton task."""
+
+    task: TaskName = "sr"
+    """sr: finer pixels, half the PSF, no background. dn: 20 ks -> 50 ks at the same pixels."""
+    preset: PresetName = "tiny"
+    """Experiment that gives every other flag its default."""
+    data: str = ""
+    """Folder of records made by `prepare`; "stream" to simulate on the device while training;
+    empty: simulate the preset's records once into the cache folder and use them."""
+    crop: int = 0
+    """Side of the random crop of the input [4" pixel]; 0 = full padded frame of 416."""
+    flips: bool = False
+    """Random mirror images (the PSF turns with them)."""
+    thin: float = 0.0
+    """Keep a random share of the photons of every input, from this to all (0.05: one network for 5
+    to 100 ks, from records of 100 ks); 0 = keep all. Nested with a noisy target: not for those."""
+    loss: str = "psnr+ms_ssim"
+    """Sum of normalised losses, weights after a colon: psnr+ms_ssim, l1:2+ssim, poisson."""
+    network: NetworkConfig = NetworkConfig()
     simulated: SimulatedConfig = SimulatedConfig()
 
+
+Settings = TypeVar("Settings", bound=RunConfig)
 
 # A change of these does not change what a run learns up to a given step, so a run may be resumed
 # with other values; every other difference is refused.
@@ -209,8 +223,8 @@ RESUMABLE = (
 )
 
 
-def check(config: Config) -> None:
-    """Refuse settings that cannot work.
+def check_run(config: RunConfig) -> None:
+    """Refuse settings that cannot work, whatever the task.
 
     Raises
     ------
@@ -220,14 +234,29 @@ def check(config: Config) -> None:
     for name in ("steps", "batch_size", "eval_every", "log_every", "accumulate"):
         if getattr(config, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(config, name)}")
-    for name in ("crop", "eval_fields", "seed", "devices", "processes"):
+    for name in ("eval_fields", "seed", "devices", "processes"):
         if getattr(config, name) < 0:
             raise InputError(f"--{name} must not be negative, got {getattr(config, name)}")
-    check_simulated(config.simulated, prefix="simulated.")
     if not config.optim.learning_rate > 0:
         raise InputError(f"--optim.learning_rate must be positive: {config.optim.learning_rate}")
     if not 0 <= config.optim.average < 1:
         raise InputError(f"--optim.average is a decay in [0, 1), got {config.optim.average}")
+    if (config.optim.schedule == "drop") != (config.optim.drop_after > 0):
+        raise InputError("--optim.schedule=drop and --optim.drop_after=STEPS belong together")
+
+
+def check(config: Config) -> None:
+    """Refuse settings that cannot work.
+
+    Raises
+    ------
+    InputError
+        Naming the flag and what it should be.
+    """
+    check_run(config)
+    if config.crop < 0:
+        raise InputError(f"--crop must not be negative, got {config.crop}")
+    check_simulated(config.simulated, prefix="simulated.")
     if not 0 <= config.thin <= 1:
         raise InputError(f"--thin={config.thin:g}: a share of the exposure, 0 to 1")
     if config.network.spread != ("spread" in parse_loss(config.loss)):
@@ -271,34 +300,58 @@ def check_simulated(config: SimulatedConfig, *, prefix: str = "") -> None:
         )
 
 
-def to_json(config: Config) -> str:
+def to_json(config: RunConfig) -> str:
     """Settings as the text of ``config.json``."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(path: Path) -> Config:
+def from_json(path: Path, kind: type[Settings]) -> Settings:
     """Settings of a run from its ``config.json``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : type
+        Of the settings: `Config`, or that of another task.
 
     Raises
     ------
     InputError
         If the file is missing, not JSON, or has other fields than this version knows.
     """
+    values = read_json(path)
     try:
-        values = json.loads(path.read_text())
-        nested = {
-            "network": NetworkConfig(**values.pop("network")),
-            "optim": OptimConfig(**values.pop("optim")),
-            "simulated": SimulatedConfig(**values.pop("simulated")),
-        }
-        return Config(**values, **nested)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; is {path.parent} a run folder?") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        for name, usual in vars(kind()).items():
+            if dataclasses.is_dataclass(usual):
+                values[name] = type(usual)(**values[name])
+            elif isinstance(usual, tuple) and name in values:
+                values[name] = tuple(values[name])
+        return kind(**values)
+    except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not the settings of a run of this version ({error})") from None
 
 
-def differences(old: Config, new: Config) -> list[str]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What stands in a ``config.json``, of whatever task.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not JSON.
+    """
+    try:
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict):
+            raise TypeError("no settings in it")
+        return values
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; is {path.parent} a run folder?") from None
+    except (json.JSONDecodeError, TypeError) as error:
+        raise InputError(f"{path}: not the settings of a run of this version ({error})") from None
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """Settings in which a run folder and a command line disagree so that resuming is wrong.
 
     Returns
@@ -307,6 +360,8 @@ def differences(old: Config, new: Config) -> list[str]:
         ``"flag: old -> new"`` for each field outside `RESUMABLE` that differs.
     """
     before, after = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
+    if type(old) is not type(new):  # the task says it all
+        before, after = {"task": old.task}, {"task": new.task}
     return [
         f"--{name}: {before[name]} -> {after[name]}"
         for name in before

@@ -5,7 +5,6 @@ and, in a stream, what is on the sky.
 """
 
 import functools
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from xmm_jax.config import TASKS, Config
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
-from xmm_jax.data.folder import replace_file
+from xmm_jax.data.folder import cache_folder, replace_file
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import Manifest, read_manifest
 from xmm_jax.data.pipeline import batches, eval_batches, example_numbers
@@ -64,12 +63,6 @@ def find_data(config: Config) -> str:
     return str(folder)
 
 
-def cache_folder() -> Path:
-    """``$XMM_JAX_CACHE``, else ``xmm_jax`` in the cache folder of the user."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("XMM_JAX_CACHE") or Path(base) / "xmm_jax")
-
-
 def about(config: Config) -> dict[str, Any]:
     """Settings that make simulated records, for their manifest."""
     return {
@@ -96,7 +89,7 @@ def check_records(folder: Path, task: str) -> Manifest:
     return manifest
 
 
-def keep_manifest(run: Path, data: str) -> None:
+def keep_data(run: Path, data: str) -> None:
     """Copy the manifest of the records into a run folder, or check that they are still the same.
 
     Raises

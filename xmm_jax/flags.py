@@ -1,8 +1,9 @@
 """A command line read into a frozen dataclass, for every verb the same way."""
 
+import argparse
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import tyro
@@ -51,6 +52,35 @@ def parse_flags(
         kind = "flag" if flag.startswith("-") else "argument"
         raise InputError(f"unknown {kind} {flag}{hint}")
     return parsed
+
+
+def read_choice(
+    argv: Sequence[str] | None, name: str, choices: Collection[str], default: str
+) -> str:
+    """One flag read before all others, which it gives their defaults.
+
+    Parameters
+    ----------
+    argv : sequence of str or None
+        Arguments, None for those of the process.
+    name : str
+        Of the flag.
+    choices : collection of str
+        What it may be.
+    default : str
+        What it is if it is not given.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument(f"--{name}", choices=tuple(choices), default=default)
+    try:
+        return getattr(first.parse_known_args(argv)[0], name)
+    except argparse.ArgumentError as error:
+        raise InputError(str(error).replace("argument ", "")) from None
 
 
 def _field_names(settings: Any, prefix: str = "") -> list[str]:

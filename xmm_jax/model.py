@@ -24,7 +24,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from xmm_jax import __version__
 from xmm_jax.card import card
 from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
-from xmm_jax.config import TASKS, Config, NetworkConfig, from_json
+from xmm_jax.config import TASKS, Config, NetworkConfig, from_json, read_json
 from xmm_jax.data.folder import replacing
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import read_manifest
@@ -263,7 +263,9 @@ def _read_folder(folder: Path) -> Model:
 
 
 def _from_run(run: Path) -> Model:
-    config = from_json(run / CONFIG)
+    if (task := read_json(run / CONFIG).get("task")) not in TASKS:
+        raise InputError(f"{run}: a run of --task={task}; wanted is one of {', '.join(TASKS)}")
+    config = from_json(run / CONFIG, Config)
     network, scale = make_network(config.task, config.network)
     params = init(jax.random.key(0), network, config.network.in_channels)
     state = init_state(params, make_optimiser(config.optim, steps=config.steps))

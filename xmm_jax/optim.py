@@ -49,11 +49,15 @@ def make_optimiser(config: OptimConfig, *, steps: int) -> optax.GradientTransfor
 def learning_rate_schedule(config: OptimConfig, *, steps: int) -> optax.Schedule:
     """Learning rate as a function of the number of updates made.
 
-    Linear warm-up to the peak, then constant or a half cosine to zero at ``steps``.
+    Linear warm-up to the peak, then constant, a half cosine to zero at ``steps``, or constant and
+    from ``drop_after`` on a tenth of it, as for Astro U-net (Vojtekova et al. 2020, section 3.2).
     """
     peak, warmup = config.learning_rate, config.warmup_steps
     if config.schedule == "cosine":
         after = optax.cosine_decay_schedule(peak, max(steps - warmup, 1))
+    elif config.schedule == "drop":
+        left = max(config.drop_after - warmup, 0)
+        after = optax.piecewise_constant_schedule(peak, {left: 0.1})
     else:
         after = optax.constant_schedule(peak)
     if not warmup:

@@ -3,10 +3,9 @@
 A preset gives every flag of `xmm_jax.config.Config` its default; a flag overrides one field.
 """
 
-import argparse
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from xmm_jax.config import (
     TASKS,
@@ -14,11 +13,11 @@ from xmm_jax.config import (
     NetworkConfig,
     OptimConfig,
     PresetName,
+    Settings,
     SimulatedConfig,
     check,
 )
-from xmm_jax.errors import InputError
-from xmm_jax.flags import parse_flags
+from xmm_jax.flags import parse_flags, read_choice
 
 
 def _preset(task: str, name: PresetName, **changes: Any) -> Config:
@@ -106,19 +105,32 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     InputError
         For an unknown flag or impossible settings.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    first.add_argument("--task", choices=tuple(PRESETS), default="sr")
-    first.add_argument("--preset", choices=get_args(PresetName), default="tiny")
-    try:
-        chosen, _ = first.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise InputError(str(error).replace("argument ", "")) from None
+    task = read_choice(argv, "task", PRESETS, "sr")
+    config = parse_run(PRESETS[task], argv)
+    check(config)
+    return config
+
+
+def parse_run(presets: Mapping[str, Settings], argv: Sequence[str] | None) -> Settings:
+    """Settings of a run from the presets of its task and a command line.
+
+    Parameters
+    ----------
+    presets : mapping of str to RunConfig
+        By name; among them ``"tiny"``, the default.
+    argv : sequence of str or None
+        Arguments, None for those of the process.
+
+    Raises
+    ------
+    InputError
+        For an unknown preset or flag.
+    """
     config = parse_flags(
-        PRESETS[chosen.task][chosen.preset],
+        presets[read_choice(argv, "preset", presets, "tiny")],
         argv,
         verb="train",
         description="Train a network: simulate or read pairs, optimise, validate, checkpoint.",
     )
-    check(config)
     run = config.run or f"runs/{config.task}-{config.preset}-seed{config.seed}"
     return dataclasses.replace(config, run=run)

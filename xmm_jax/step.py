@@ -5,8 +5,8 @@ examples that only fill a batch. Averages over devices run over the named axis `
 `xmm_jax.parallel` provides; outside of it pass ``axis_name=None``.
 """
 
+import functools
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -73,20 +73,75 @@ def train_step(
     InputError
         If the batch cannot be cut into so many parts.
     """
+    objective = functools.partial(image_loss, network=network, scale=scale, loss=loss)
+    return update(
+        state,
+        batch,
+        objective=objective,
+        optimiser=optimiser,
+        accumulate=accumulate,
+        axis_name=axis_name,
+    )
+
+
+def image_loss(
+    params: Any, batch: Batch, *, network: nn.Module, scale: Scale, loss: Loss
+) -> jax.Array:
+    """Loss of every image of a batch, ``[b]``.
+
+    Parameters
+    ----------
+    params : pytree
+        Weights.
+    batch, network, scale, loss
+        As in `train_step`.
+    """
+    inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
+    valid = batch["target_valid"]
+    target = to_target(scale, batch["target"], batch["target_exposure"], valid, batch["exposure"])
+    outputs = apply(network, params, inputs)
+    # Dead pixels are zero on both sides, as in the published training.
+    return loss(jnp.where(valid, outputs, 0.0), target)
+
+
+def update(
+    state: TrainState,
+    batch: Batch,
+    *,
+    objective: Callable[[Any, Batch], jax.Array],
+    optimiser: optax.GradientTransformation,
+    accumulate: int = 1,
+    axis_name: str | None = "data",
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One update of the weights, whatever is learned.
+
+    Parameters
+    ----------
+    state, batch, optimiser, accumulate, axis_name
+        As in `train_step`; of the batch only ``weight`` is looked at here.
+    objective : callable
+        ``objective(params, batch)`` -> loss of every example, ``[b]``.
+
+    Returns
+    -------
+    TrainState
+        After the update; the same on every device.
+    dict of str to array
+        ``loss`` and ``grad_norm``, scalars.
+
+    Raises
+    ------
+    InputError
+        If the batch cannot be cut into so many parts.
+    """
 
     def sums(part: Batch) -> tuple[jax.Array, Any, jax.Array]:
         """Loss, its gradient, and weight, summed over examples."""
-        inputs = to_inputs(scale, part["counts"], part["exposure"], part["valid"])
-        valid = part["target_valid"]
-        target = to_target(scale, part["target"], part["target_exposure"], valid, part["exposure"])
 
-        def objective(params: Any) -> jax.Array:
-            outputs = apply(network, params, inputs)
-            # Dead pixels are zero on both sides, as in the published training.
-            per_image = loss(jnp.where(valid, outputs, 0.0), target)
-            return jnp.sum(per_image * part["weight"])
+        def weighted(params: Any) -> jax.Array:
+            return jnp.sum(objective(params, part) * part["weight"])
 
-        total, gradient = jax.value_and_grad(objective)(state.params)
+        total, gradient = jax.value_and_grad(weighted)(state.params)
         return total, gradient, jnp.sum(part["weight"])
 
     # Mean of sums over mean of weights: exact also where devices hold unequal weights.
@@ -130,11 +185,31 @@ def eval_step(
     """
     inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
     outputs = apply(network, params, inputs)
-    weight = batch["weight"]
+    return weighted_sums(rows(outputs, batch), batch["weight"], axis_name=axis_name)
+
+
+def weighted_sums(
+    values: Mapping[str, jax.Array], weight: jax.Array, *, axis_name: str | None = "data"
+) -> dict[str, jax.Array]:
+    """Sums over a batch, and over devices their mean, of figures of images.
+
+    Parameters
+    ----------
+    values : mapping of str to array
+        One value per image, ``[b]``.
+    weight : array
+        ``[b]``.
+    axis_name : str or None
+        Axis over which devices share the batch.
+
+    Returns
+    -------
+    dict of str to array
+        Scalars, ``weight`` among them.
+    """
     # where, not times: a figure of a padding example may be NaN.
     sums = {
-        name: jnp.sum(jnp.where(weight > 0, value * weight, 0.0))
-        for name, value in rows(outputs, batch).items()
+        name: jnp.sum(jnp.where(weight > 0, value * weight, 0.0)) for name, value in values.items()
     }
     return _mean(sums | {"weight": jnp.sum(weight)}, axis_name)
 
@@ -160,7 +235,9 @@ def respond(
     array
         ``[b, s*y, s*x, outputs]``.
     """
-    return respond_with(partial(apply, network, params), scale, batch, symmetric=symmetric)
+    return respond_with(
+        functools.partial(apply, network, params), scale, batch, symmetric=symmetric
+    )
 
 
 def respond_with(
@@ -221,8 +298,11 @@ def _add_up(sums: Callable[[Batch], Any], batch: Batch, parts: int) -> Any:
     def add(total: Any, part: dict[str, jax.Array]) -> tuple[Any, None]:
         # Nothing begins before the last part has ended: XLA:CPU would hold all parts at once.
         ended = sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total))
-        part["exposure"] = jnp.where(jnp.isnan(ended), 0.0, part["exposure"])
-        return jax.tree.map(jnp.add, total, sums(part)), None
+        late = {
+            name: jnp.where(jnp.isnan(ended), 0.0, value) if value.dtype == jnp.float32 else value
+            for name, value in part.items()
+        }
+        return jax.tree.map(jnp.add, total, sums(late)), None
 
     # On a CPU, convolutions are 20 to 30 times slower in a loop.
     unroll = parts if jax.default_backend() == "cpu" else 1

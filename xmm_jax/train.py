@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
-import jax.numpy as jnp
-import optax
-from jax.sharding import Mesh
 
 from xmm_jax import provenance
 from xmm_jax.backend import keep_programs, use_deterministic_kernels
@@ -33,38 +30,23 @@ from xmm_jax.checkpoint import (
     wait,
 )
 from xmm_jax.compile_only import compile_only
-from xmm_jax.config import Config, differences, from_json, parse_loss, to_json
-from xmm_jax.data.folder import replace_file, replacing
-from xmm_jax.data.manifest import FILE as MANIFEST
-from xmm_jax.dataset import (
-    STREAM,
-    about,
-    cache_folder,
-    find_data,
-    keep_manifest,
-    training_batches,
-    validation_batches,
-)
+from xmm_jax.config import RunConfig, differences, to_json
+from xmm_jax.data.folder import cache_folder, replace_file, replacing
 from xmm_jax.errors import InputError, RunError, command
 from xmm_jax.feed import feed
-from xmm_jax.fields import fingerprint
+from xmm_jax.line import Line
+from xmm_jax.lines import LINES, line_of, read_config
 from xmm_jax.log import Metrics, duration, progress, read_metrics, say, validation_losses
-from xmm_jax.losses import combine
-from xmm_jax.model import load_model, make_network
-from xmm_jax.models import init
-from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.parallel import check_split, make_mesh, place_batch, place_state, spread
-from xmm_jax.presets import parse
 from xmm_jax.processes import failing_together, start_processes
 from xmm_jax.signals import TRY_AGAIN, watch
-from xmm_jax.step import Loss, TrainState, eval_step, init_state, train_step
-from xmm_jax.validation import figures, mean_over, table
+from xmm_jax.validation import mean_over
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line says."""
-    config = parse(argv)
+    config = line_of(argv).parse(argv)
     if config.deterministic:
         use_deterministic_kernels()
     start_processes(config)
@@ -76,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         train(config, asked)
 
 
-def train(config: Config, asked: Callable[[], bool] = lambda: False) -> Path:
+def train(config: RunConfig, asked: Callable[[], bool] = lambda: False) -> Path:
     """Train one network, or go on with a run that was stopped.
 
     Parameters
     ----------
-    config : Config
-        All settings.
+    config : RunConfig
+        All settings, of whatever task.
     asked : callable
         Whether to save and leave now (`xmm_jax.signals.watch`).
 
@@ -101,23 +83,21 @@ def train(config: Config, asked: Callable[[], bool] = lambda: False) -> Path:
         With code 75 if it was asked to leave.
     """
     began = time.monotonic()
+    line = LINES[config.task]
     run = check_run(config)
-    network, scale = make_network(config.task, config.network)
-    loss = combine(parse_loss(config.loss), stretch=config.network.stretch)
+    learner = line.learn(config)
     mesh = make_mesh(config.devices)
     check_split(config.batch_size, mesh)
-    data = find_data(config)
+    data = line.find_data(config)
     origin = open_run(run, config, data)
     say(f"{mesh.size} x {jax.devices()[0].device_kind}, {config.parallel}")
 
-    optimiser = make_optimiser(config.optim, steps=config.steps)
-    params = init(jax.random.key(config.seed), network, config.network.in_channels)
-    state = place_state(init_state(params, optimiser), mesh)
+    state = place_state(learner.start(), mesh)
     say(f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} weights")
 
     place = functools.partial(place_batch, mesh=mesh, kind=config.parallel)
-    fixed: dict[str, Any] = {"network": network, "scale": scale, "loss": loss}
-    update, evaluate = spread_steps(config, mesh, optimiser, **fixed)
+    compiled = functools.partial(spread, mesh=mesh, kind=config.parallel)
+    update, evaluate = compiled(learner.update, donate=True), compiled(learner.evaluate)
 
     losses: dict[int, float] = {}
     with open_checkpoints(run, losses) as checkpoints:
@@ -128,32 +108,31 @@ def train(config: Config, asked: Callable[[], bool] = lambda: False) -> Path:
             state = restored
             say(f"{run}: going on from step {int(state.step)}")
         elif config.init_from:
-            params = other_params(config, like=params)
-            state = place_state(init_state(params, optimiser), mesh)
+            state = place_state(learner.adopt(state, config.init_from), mesh)
         first = int(state.step)
         known = -1 if restored is None else first
         losses |= validation_losses(run / METRICS, last_step=known)
 
-        def leave_if_asked(state: TrainState) -> None:
+        def leave_if_asked(state: Any) -> None:
             if asked():
                 save_and_leave(run, checkpoints, state, origin)
 
-        def batches_to_validate(state: TrainState) -> Iterator[Any]:
-            for batch in validation_batches(config, data):
+        def batches_to_validate(state: Any) -> Iterator[Any]:
+            for batch in line.validation_batches(config, data):
                 leave_if_asked(state)
                 yield place(batch)
 
-        def keep(state: TrainState) -> None:
+        def keep(state: Any) -> None:
             save(checkpoints, state, origin)  # written while the validation runs
-            step, best = int(state.step), averaged_params(state.params, state.opt_state)
-            means = mean_over(functools.partial(evaluate, best), batches_to_validate(state))
+            step, weights = int(state.step), learner.weights(state)
+            means = mean_over(functools.partial(evaluate, weights), batches_to_validate(state))
             metrics.write(step, "validation", finite(means, step))
             losses[step] = means["loss"]
-            say(table(step, means))
+            say(line.table(step, means))
 
         with (
             Metrics(run / METRICS, known, tensorboard=config.tensorboard) as metrics,
-            closing(training_batches(config, data, start_step=first)) as drawn,
+            closing(line.training_batches(config, data, start_step=first)) as drawn,
             closing(feed(drawn, place)) as batches,
         ):
             if is_due(config, first) and first not in losses:
@@ -170,12 +149,12 @@ def train(config: Config, asked: Callable[[], bool] = lambda: False) -> Path:
         wait(checkpoints)
         best = best_step(checkpoints.all_steps(), losses)
     say(f"weights {digest(state.params)[:12]}")
-    say(summary(run, best, time.monotonic() - began))
+    say(summary(run, line, best, time.monotonic() - began))
     return run
 
 
 def save_and_leave(
-    run: Path, checkpoints: Checkpoints, state: TrainState, origin: dict[str, Any]
+    run: Path, checkpoints: Checkpoints, state: Any, origin: dict[str, Any]
 ) -> NoReturn:
     """End the run before its time, so that the same command goes on from here."""
     save(checkpoints, state, origin)
@@ -184,32 +163,12 @@ def save_and_leave(
     raise SystemExit(TRY_AGAIN)
 
 
-def is_due(config: Config, step: int) -> bool:
+def is_due(config: RunConfig, step: int) -> bool:
     """Whether a step is saved and validated: the first, every ``eval_every``-th, and the last."""
     return step % config.eval_every == 0 or step == config.steps
 
 
-def spread_steps(
-    config: Config, mesh: Mesh, optimiser: optax.GradientTransformation, *, loss: Loss, **fixed: Any
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The update with one batch and the validation of one, for all devices.
-
-    Parameters
-    ----------
-    config, mesh, optimiser, loss
-        What never changes during a run.
-    **fixed
-        ``network`` and ``scale``.
-    """
-    compiled = functools.partial(spread, mesh=mesh, kind=config.parallel)
-    update = functools.partial(
-        train_step, loss=loss, optimiser=optimiser, accumulate=config.accumulate, **fixed
-    )
-    rows = functools.partial(figures, scale=fixed["scale"], loss=loss)
-    return compiled(update, donate=True), compiled(functools.partial(eval_step, rows=rows, **fixed))
-
-
-def check_run(config: Config) -> Path:
+def check_run(config: RunConfig) -> Path:
     """Refuse a run folder that is something else or was made with other settings.
 
     Raises
@@ -219,7 +178,7 @@ def check_run(config: Config) -> Path:
     """
     run = Path(config.run)
     if (run / CONFIG).exists():
-        changed = differences(from_json(run / CONFIG), config)
+        changed = differences(read_config(run / CONFIG), config)
         if changed:
             raise InputError(
                 f"{run}: made with other settings ({'; '.join(changed)}); "
@@ -230,7 +189,7 @@ def check_run(config: Config) -> Path:
     return run
 
 
-def open_run(run: Path, config: Config, data: str) -> dict[str, Any]:
+def open_run(run: Path, config: RunConfig, data: str) -> dict[str, Any]:
     """Make the run folder and write into it what the run is made from.
 
     Returns
@@ -238,7 +197,7 @@ def open_run(run: Path, config: Config, data: str) -> dict[str, Any]:
     dict
         The new entry of ``run.json``.
     """
-    settings = to_json(config).encode()
+    line, settings = LINES[config.task], to_json(config).encode()
     if jax.process_index() == 0:
         if not (run / CONFIG).exists():
             # In one stroke: a folder without settings would not be known as ours after a crash.
@@ -246,40 +205,12 @@ def open_run(run: Path, config: Config, data: str) -> dict[str, Any]:
                 (partial / CONFIG).write_bytes(settings)
         else:
             replace_file(run / CONFIG, settings)
-        keep_manifest(run, data)
-    stream = data == STREAM
-    mark = fingerprint(about(config)) if stream else provenance.file_digest(Path(data) / MANIFEST)
+        line.keep_data(run, data)
+    mark = line.data_digest(config, data)
     entry = provenance.describe(dataclasses.asdict(config), data=data, data_digest=mark)
     if jax.process_index() == 0:
         provenance.add_start(run, entry)
     return entry
-
-
-def other_params(config: Config, *, like: Any) -> Any:
-    """Weights of ``--init_from``.
-
-    Parameters
-    ----------
-    config : Config
-        Names the run or model folder.
-    like : pytree
-        Weights of the shapes that are wanted.
-
-    Raises
-    ------
-    InputError
-        If the other model has another graph.
-    """
-    other = load_model(config.init_from)
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (like, other.params)]
-    if shapes[0] != shapes[1]:
-        raise InputError(
-            f"--init_from={config.init_from}: its network does not fit --task={config.task} "
-            f"--network.size={config.network.size} "
-            f"--network.in_channels={config.network.in_channels}"
-        )
-    say(f"weights from {config.init_from}")
-    return other.params
 
 
 def finite(values: dict[str, float], step: int) -> dict[str, float]:
@@ -298,16 +229,14 @@ def finite(values: dict[str, float], step: int) -> dict[str, float]:
     return values
 
 
-def summary(run: Path, best: int | None, seconds: float) -> str:
+def summary(run: Path, line: Line, best: int | None, seconds: float) -> str:
     """Last words: how good the best step is, what was written where, what to do with it."""
     rows = [row for row in read_metrics(run / METRICS) if row["split"] == "validation"]
-    means = next(row for row in reversed(rows) if row["step"] == best)
-    gain = means["prediction/PSNR"] - means["input/PSNR"]
+    found, following = line.closing(run, next(r for r in reversed(rows) if r["step"] == best))
     return (
-        f"best step {best}: validation PSNR {means['prediction/PSNR']:.2f} dB, "
-        f"input {means['input/PSNR']:.2f} dB, gain {gain:+.2f} dB\n"
+        f"best step {best}: {found}\n"
         f"wrote {run}: {CONFIG}, {provenance.RUN}, {METRICS}, checkpoints/ in {duration(seconds)}\n"
-        f"next: xmm-jax enhance IMAGE.fits --model={run}"
+        f"next: {following}"
     )
 
 

@@ -6,7 +6,7 @@ dead pixels zero), so the *input* row is what doing nothing scores.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -77,7 +77,7 @@ def mean_over(
     return {name: value / weight for name, value in sums.items()}
 
 
-def table(step: int, means: dict[str, float]) -> str:
+def table(step: int, means: Mapping[str, float]) -> str:
     """Two rows, input and prediction, for a person to compare."""
     head = f"step {step}: validation loss {means['loss']:.4f}"
     lines = [f"{head:<34}" + "".join(f"{name:>10}" for name in COLUMNS)]

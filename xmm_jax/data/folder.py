@@ -1,5 +1,6 @@
 """Writing a file or a folder in one stroke: it has its name only when it is complete."""
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -95,3 +96,9 @@ def _rename(partial: Path, folder: Path) -> None:
 
 def _sibling(folder: Path, kind: str, mark: str = "") -> Path:
     return folder.with_name(f".{folder.name}.{mark or secrets.token_hex(4)}.{kind}")
+
+
+def cache_folder() -> Path:
+    """``$XMM_JAX_CACHE``, else ``xmm_jax`` in the cache folder of the user."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("XMM_JAX_CACHE") or Path(base) / "xmm_jax")

@@ -81,7 +81,9 @@ def init(key: jax.Array, network: nn.Module, in_channels: int) -> Any:
     pytree
         Weights, float32.
     """
-    return _draw(network)(key, jnp.zeros((1, 8, 8, in_channels)))["params"]
+    # Where only the shapes are asked for, nothing is compiled.
+    draw = network.init if isinstance(key, jax.core.Tracer) else _draw(network)
+    return draw(key, jnp.zeros((1, 8, 8, in_channels)))["params"]
 
 
 @functools.cache
