@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.core import Tracer
 
 from xmm_jax.errors import InputError
 from xmm_jax.models.rrdb import RRDB, SIZES
@@ -82,7 +83,7 @@ def init(key: jax.Array, network: nn.Module, in_channels: int) -> Any:
         Weights, float32.
     """
     # Where only the shapes are asked for, nothing is compiled.
-    draw = network.init if isinstance(key, jax.core.Tracer) else _draw(network)
+    draw = network.init if isinstance(key, Tracer) else _draw(network)
     return draw(key, jnp.zeros((1, 8, 8, in_channels)))["params"]
 
 
