@@ -11,7 +11,7 @@ from xmm_jax.benchmark_sets import SETS, verdict
 from xmm_jax.config import SimulatedConfig
 from xmm_jax.models import baselines
 from xmm_jax.protocols import digest, simulated_fields
-from xmm_jax.tally import plain
+from xmm_jax.log import plain
 
 
 @pytest.fixture(scope="module")

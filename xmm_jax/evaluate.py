@@ -20,13 +20,13 @@ from xmm_jax.contenders import Contender, classical, network, tuned
 from xmm_jax.data.folder import replacing
 from xmm_jax.errors import InputError, RunError, command
 from xmm_jax.flags import parse_flags
-from xmm_jax.log import progress, say
+from xmm_jax.log import plain, progress, say
 from xmm_jax.metrics.report import write_report
 from xmm_jax.model import load_model
 from xmm_jax.models import baselines
 from xmm_jax.protocols import Field, Protocol, real_fields, simulated_fields, sixte_fields
 from xmm_jax.reporting import choose_shown, make_page, table
-from xmm_jax.tally import amount, judge_field, plain
+from xmm_jax.tally import amount, judge_field
 from xmm_jax.trials import find_invented, part_pairs
 
 METRICS, REPORT = "metrics.json", "report.html"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import jax
+import numpy as np
 
 from xmm_jax.data.folder import replace_file
 from xmm_jax.errors import InputError
@@ -95,6 +96,17 @@ def validation_losses(path: Path, *, last_step: float = math.inf) -> dict[int, f
 def _drop_rows_after(path: Path, step: int) -> None:
     rows = [row for row in read_metrics(path) if row["step"] <= step]
     replace_file(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def plain(value: Any) -> Any:
+    """Replace what JSON does not know: numbers that are not finite become None."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value
 
 
 def duration(seconds: float) -> str:

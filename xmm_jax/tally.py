@@ -185,14 +185,3 @@ def _means(rows: Sequence[dict[str, float]]) -> dict[str, list[float | None]]:
         error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
         means[name] = [float(values.mean()) if len(values) else None, error]
     return means
-
-
-def plain(value: Any) -> Any:
-    """Replace what JSON does not know: numbers that are not finite become None."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value

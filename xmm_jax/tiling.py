@@ -23,7 +23,7 @@ class Span(NamedTuple):
     until: int
 
 
-def spans(length: int, side: int, reach: int) -> list[Span]:
+def spans(length: int, side: int, reach: int, *, step: int = STEP) -> list[Span]:
     """Cut an axis into parts of equal windows.
 
     Parameters
@@ -34,6 +34,8 @@ def spans(length: int, side: int, reach: int) -> list[Span]:
         Pixels to keep of each part, or fewer.
     reach : int
         How far a network sees [pixel].
+    step : int
+        Windows start at multiples of this [pixel].
 
     Returns
     -------
@@ -41,18 +43,18 @@ def spans(length: int, side: int, reach: int) -> list[Span]:
         What is kept covers the axis once. Windows all have one length, so that a network is
         compiled once; those at the ends of the axis end there.
     """
-    side, reach = (max(STEP, -(-value // STEP) * STEP) for value in (side, reach))
+    side, reach = (max(step, -(-value // step) * step) for value in (side, reach))
     window = side + 2 * reach
     if window >= length:
         return [Span(0, length, 0, length)]
-    # The last window ends with the axis and must start at a multiple of STEP as well.
-    window += (length - window) % STEP
+    # The last window ends with the axis and must start at a multiple of step as well.
+    window += (length - window) % step
     found = []
     keep = 0
     while keep < length:
         first = min(max(keep - reach, 0), length - window)
         last = first + window
-        until = length if last == length else (last - reach) // STEP * STEP
+        until = length if last == length else (last - reach) // step * step
         found.append(Span(first, last, keep, until))
         keep = until
     return found
@@ -65,6 +67,7 @@ def by_parts(
     side: int,
     reach: int,
     upscale: int,
+    step: int = STEP,
 ) -> np.ndarray:
     """Answer to images, part by part.
 
@@ -80,6 +83,8 @@ def by_parts(
         How far the network sees [pixel].
     upscale : int
         s.
+    step : int
+        Windows start at multiples of this [pixel].
 
     Returns
     -------
@@ -88,8 +93,8 @@ def by_parts(
     """
     number, height, width = next(iter(images.values())).shape
     whole: np.ndarray | None = None
-    for rows in spans(height, side, reach):
-        for columns in spans(width, side, reach):
+    for rows in spans(height, side, reach, step=step):
+        for columns in spans(width, side, reach, step=step):
             window = np.s_[:, rows.first : rows.last, columns.first : columns.last]
             said = answer({name: image[window] for name, image in images.items()})
             if whole is None:

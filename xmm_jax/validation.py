@@ -6,7 +6,7 @@ dead pixels zero), so the *input* row is what doing nothing scores.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -77,12 +77,12 @@ def mean_over(
     return {name: value / weight for name, value in sums.items()}
 
 
-def table(step: int, means: Mapping[str, float]) -> str:
+def table(step: int, means: Mapping[str, float], columns: Sequence[str] = COLUMNS) -> str:
     """Two rows, input and prediction, for a person to compare."""
     head = f"step {step}: validation loss {means['loss']:.4f}"
-    lines = [f"{head:<34}" + "".join(f"{name:>10}" for name in COLUMNS)]
+    lines = [f"{head:<34}" + "".join(f"{name:>10}" for name in columns)]
     for row in ROWS:
         # Small frames have no MS-SSIM.
-        values = "".join(f"{means.get(f'{row}/{name}', math.nan):>10.4g}" for name in COLUMNS)
+        values = "".join(f"{means.get(f'{row}/{name}', math.nan):>10.4g}" for name in columns)
         lines.append(f"{row:>32}  {values}")
     return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""Settings of a run of Astro U-net."""
+
+import dataclasses
+from typing import Literal
+
+from xmm_jax.config import RunConfig, check_run, parse_loss
+from xmm_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """The network and what it is given."""
+
+    filters: int = 32
+    """Of the first level; twice as many on each coarser one (32: 7,761,345 weights)."""
+    activation: Literal["leaky", "relu", "prelu", "swish"] = "leaky"
+    """leaky: ReLU with a slope below 0; prelu: the slope is learned; swish: x sigmoid(x)."""
+    slope: float = 0.2
+    """Of leaky below 0: 0.2 in the published code, 0.02 in the paper."""
+    ratio: Literal["bottom", "input", "none"] = "bottom"
+    """Where the network hears of the ratio of exposures: a channel at the bottom, a factor of the
+    input (experiment 6), or nowhere (experiments 1 to 5)."""
+    bands: Literal[1, 2] = 1
+    """2: the image comes in the channel of its filter, F555W or F606W (experiment 5)."""
+    segmentation: bool = False
+    """One more channel: which pixels of the input stand out of the sky (experiment 7)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AstroConfig(RunConfig):
+    """One training run of Astro U-net."""
+
+    task: Literal["astro_unet"] = "astro_unet"
+    """astro_unet: images of HST's WFC3/UVIS as if exposed several times longer."""
+    data: str = ""
+    """Folder of drizzled images (FITS, electrons/s); empty: fields of stars and galaxies, drawn."""
+    fields: int = 48
+    """Drawn fields to train on."""
+    side: int = 512
+    """Of a drawn field [pixel]."""
+    crop: int = 256
+    """Side of the random crop [pixel]."""
+    ratios: tuple[int, ...] = (2,)
+    """Target exposure over that of the input."""
+    order: Literal["ordered", "random"] = "ordered"
+    """ordered: every crop is seen with all ratios, one after the other; random: with one of them."""
+    noise: Literal["live", "published"] = "live"
+    """live: noise on every live pixel. published: negative pixels are set to 0 beforehand, and what
+    is 0 in the long exposure stays 0, which tells the network half of the empty sky."""
+    shift: int = 0
+    """Move the input against the target by up to so many pixels, as misaligned pairs are."""
+    flips: bool = False
+    """Random mirror images."""
+    cosmic_rays: bool = False
+    """Clean the images of --data with astroscrappy first (extra `hst`)."""
+    loss: str = "l1"
+    """Sum of l1, l2, kl, perceptual; weights after a colon: l1+kl, l1:1+perceptual:0.1."""
+    vgg: str = ""
+    """Weights of VGG16 (.npz) for the perceptual loss; empty: fixed random features."""
+    network: UNetConfig = UNetConfig()
+
+
+def check(config: AstroConfig) -> None:
+    """Refuse settings that cannot work.
+
+    Raises
+    ------
+    InputError
+        Naming the flag and what it should be.
+    """
+    check_run(config)
+    for name in ("fields", "side", "crop"):
+        if getattr(config, name) < 1:
+            raise InputError(f"--{name} must be at least 1, got {getattr(config, name)}")
+    if config.crop % 16:
+        raise InputError(f"--crop={config.crop}: the network halves it four times; 16, 32, ...")
+    if config.crop + 2 * config.shift > config.side and not config.data:
+        raise InputError(
+            f"--crop={config.crop} with --shift={config.shift} does not fit --side={config.side}"
+        )
+    if config.shift < 0:
+        raise InputError(f"--shift must not be negative, got {config.shift}")
+    if not config.ratios or min(config.ratios) < 1:
+        raise InputError(f"--ratios {config.ratios}: exposures are at least those of the input")
+    if config.network.filters < 1:
+        raise InputError(f"--network.filters must be at least 1, got {config.network.filters}")
+    if config.vgg and "perceptual" not in parse_loss(config.loss):
+        raise InputError(f"--vgg={config.vgg} needs a --loss with perceptual in it")
+    if config.accumulate > 1 and config.batch_size % config.accumulate:
+        raise InputError(f"--accumulate={config.accumulate} does not divide the batch")

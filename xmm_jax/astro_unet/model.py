@@ -1,0 +1,198 @@
+"""A trained Astro U-net: the network, what it is given, and answers to images of any size."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xmm_jax.astro_unet.config import AstroConfig, UNetConfig
+from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
+from xmm_jax.config import from_json, read_json
+from xmm_jax.errors import InputError
+from xmm_jax.log import validation_losses
+from xmm_jax.models.unet import REACH, STEP, UNet
+from xmm_jax.mosaic import mosaic
+from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.step import init_state
+from xmm_jax.tiling import by_parts
+
+# What stands out of the sky: this many sigma of the mean of 3 x 3 pixels, as ANALYSIS_THRESH.
+STANDING_OUT = 3.0
+SIDE = 1024
+"""Pixels to keep of each part of a large image."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AstroModel:
+    """A network with weights; made by `load_run`.
+
+    Attributes
+    ----------
+    name : str
+        Of the run folder.
+    network : UNetConfig
+        What it is.
+    params : pytree
+        Its weights.
+    step : int
+        Of the run.
+    config : AstroConfig
+        How it was trained.
+    """
+
+    name: str
+    network: UNetConfig
+    params: Any
+    step: int
+    config: AstroConfig
+
+    def denoise(
+        self, rate: np.ndarray, valid: np.ndarray, *, ratio: float, band: int, published: bool
+    ) -> np.ndarray:
+        """Rate as if exposed longer.
+
+        Parameters
+        ----------
+        rate : ndarray
+            [electron/s/pixel], [y, x], 0 where dead.
+        valid : ndarray of bool
+            Live pixels.
+        ratio : float
+            How many times longer.
+        band : int
+            0 for F555W, 1 for F606W.
+        published : bool
+            Mean of windows of 256 pixels every 32, as in the paper: 64 times the work. Otherwise
+            parts that overlap as far as the network sees, so that no seam is left.
+
+        Returns
+        -------
+        ndarray
+            [electron/s/pixel], [y, x] float32, 0 where dead.
+        """
+        said = functools.partial(_answer, self.network, self.params, ratio=ratio, band=band)
+        images = {"rate": np.where(valid, rate, 0.0).astype(np.float32)[None]}
+        if published:
+            whole = mosaic(said, images)
+        else:
+            whole = by_parts(said, images, side=SIDE, reach=REACH, upscale=1, step=STEP)
+        return np.where(valid, whole[0, ..., 0], 0.0).astype(np.float32)
+
+
+def make_network(config: UNetConfig) -> UNet:
+    """Network of settings."""
+    return UNet(
+        filters=config.filters,
+        activation=config.activation,
+        slope=config.slope,
+        ratio=config.ratio,
+        in_channels=config.bands + config.segmentation,
+    )
+
+
+def start_params(seed: int, config: UNetConfig) -> Any:
+    """First weights."""
+    network = make_network(config)
+    inputs = jnp.zeros((1, STEP, STEP, network.in_channels))
+    draw: Callable[..., Any] = jax.jit(network.init)
+    return draw(jax.random.key(seed), inputs, jnp.ones(1))["params"]
+
+
+def answer(
+    network: UNet,
+    params: Any,
+    rate: jax.Array,
+    ratio: jax.Array,
+    band: jax.Array,
+    *,
+    config: UNetConfig,
+) -> jax.Array:
+    """What a network says of images.
+
+    Parameters
+    ----------
+    network, params
+        The network and its weights.
+    rate : array
+        [electron/s/pixel], ``[b, y, x, 1]``.
+    ratio, band : array
+        Of exposures, and index of the filter, ``[b]``.
+    config : UNetConfig
+        Which channels it is given.
+
+    Returns
+    -------
+    array
+        [electron/s/pixel], ``[b, y, x, 1]``.
+    """
+    inputs = rate
+    if config.bands > 1:
+        there = jax.nn.one_hot(band, config.bands)[:, None, None, :]
+        inputs = rate * there
+    if config.segmentation:
+        inputs = jnp.concatenate([inputs, segmentation(rate)], axis=-1)
+    return network.apply({"params": params}, inputs, ratio)  # type: ignore[return-value]
+
+
+def segmentation(rate: jax.Array) -> jax.Array:
+    """Which pixels stand out of the sky, 1 or 0, ``[b, y, x, 1]``.
+
+    Median and its absolute deviation stand for the sky and its noise; compared are means of 3 x 3
+    pixels. The paper does not say how its map was made.
+
+    Parameters
+    ----------
+    rate : array
+        [electron/s/pixel], ``[b, y, x, 1]``.
+    """
+    axes = (1, 2, 3)
+    sky = jnp.median(rate, axes, keepdims=True)
+    sigma = 1.4826 * jnp.median(jnp.abs(rate - sky), axes, keepdims=True)
+    box = (1, 3, 3, 1)
+    mean = jax.lax.reduce_window(rate, 0.0, jax.lax.add, box, (1, 1, 1, 1), "SAME") / 9
+    return (mean > sky + STANDING_OUT * sigma / 3).astype(rate.dtype)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(config: UNetConfig, params: Any, rate: Any, ratio: Any, band: Any) -> jax.Array:
+    return answer(make_network(config), params, rate[..., None], ratio, band, config=config)
+
+
+def _answer(
+    config: UNetConfig, params: Any, images: dict[str, np.ndarray], *, ratio: float, band: int
+) -> np.ndarray:
+    rate = images["rate"]
+    number = len(rate)
+    ratios, bands = np.full(number, ratio, np.float32), np.full(number, band, np.int32)
+    return np.asarray(_apply(config, params, rate, ratios, bands))
+
+
+def load_run(run: str | Path) -> AstroModel:
+    """The best weights of a run folder.
+
+    Parameters
+    ----------
+    run : str or Path
+        Written by ``train --task=astro_unet``.
+
+    Raises
+    ------
+    InputError
+        If it is no such folder, or its checkpoint is damaged.
+    """
+    run = Path(run)
+    task = read_json(run / CONFIG).get("task")
+    if task != AstroConfig.task:
+        raise InputError(f"{run}: a run of --task={task}, not of {AstroConfig.task}")
+    config = from_json(run / CONFIG, AstroConfig)
+    params = start_params(0, config.network)
+    state = init_state(params, make_optimiser(config.optim, steps=config.steps))
+    wanted = {"params": state.params, "opt_state": state.opt_state}
+    step, part = restore_best(run, validation_losses(run / METRICS), wanted)
+    params = averaged_params(part["params"], part["opt_state"])
+    return AstroModel(run.resolve().name, config.network, params, step, config)
