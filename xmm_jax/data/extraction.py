@@ -145,10 +145,11 @@ def _detect(
     sep = _library()
     image = np.asarray(image)
     use = np.isfinite(image)
-    if image.ndim != 2 or (valid is not None and np.shape(valid) != image.shape):
+    shape = image.shape if valid is None else np.shape(valid)
+    if image.ndim != 2 or shape != image.shape:
         raise InputError(
             f"stars are found in an image [y, x] with valid pixels of its shape, got {image.shape} "
-            f"and {np.shape(valid)}"
+            f"and {shape}"
         )
     if valid is not None:
         use &= np.asarray(valid, bool)

@@ -191,7 +191,8 @@ def pixel_divergence(image: np.ndarray, target: np.ndarray, *, bins: int = BINS)
     """
     if not np.size(target) or not np.size(image):
         return math.nan
-    edges = np.linspace(*np.percentile(target, PERCENTILES), bins + 1)
+    low, high = np.percentile(target, PERCENTILES)
+    edges = np.linspace(low, high, bins + 1)
     p, q = (
         np.bincount(np.searchsorted(edges, np.ravel(x), "right"), minlength=bins + 2) + 0.5
         for x in (target, image)
