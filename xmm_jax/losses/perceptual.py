@@ -28,7 +28,7 @@ BRIGHT = 100.0
 """What the stretch calls 1 [electron/s]: a full well of some 7e4 e- in some 700 s (WFC3/UVIS)."""
 
 RANDOM_WIDTHS = (16, 32, 64)
-"""Features of the three levels of random convolutions, as many pixels as channels lost."""
+"""Features of the three levels of random convolutions."""
 
 VGG_LAYERS = (("features.0", "features.2"), ("features.5", "features.7"))
 """Convolutions of VGG16 up to relu2_2 as torchvision numbers them; a 2x2 maximum between."""
