@@ -2,7 +2,7 @@
 
 The kinds imitate the choice of images of Vojtekova et al. 2021, who name "objects of various
 scales". How many of what, how bright and how often are guesses, made so that a field looks like an
-archive image and no pixel saturates; none of them is a measured number of the sky.
+archive image and stars do not saturate; none of them is a measured number of the sky.
 """
 
 from functools import partial
@@ -20,12 +20,12 @@ from xmm_jax.simulator.wfc3 import expose
 KINDS = ("cluster", "sparse", "galaxies", "nebula")
 CHANCES = (0.35, 0.2, 0.25, 0.2)
 # All guesses; a row per kind, log-uniform between two ends unless said otherwise.
-STARS = ((400.0, 6000.0), (10.0, 150.0), (5.0, 60.0), (30.0, 600.0))  # on 640 x 640 pixels
-GALAXIES = ((0.0, 2.0), (0.0, 6.0), (6.0, 20.0), (0.0, 3.0))  # likewise, uniform
-MOST_STARS, MOST_GALAXIES = 6000, 20
+STARS = ((600.0, 6000.0), (20.0, 200.0), (5.0, 60.0), (30.0, 600.0))  # on 640 x 640 pixels
+GALAXIES = ((0.0, 2.0), (0.0, 6.0), (8.0, 30.0), (0.0, 3.0))  # likewise, uniform
+MOST_STARS, MOST_GALAXIES = 6000, 30
 STAR_SLOPE = 1.7  # dN/dF as F to the minus this
-STAR_FLUX = (0.1, 400.0)  # [electron/s]; 400 puts 35000 electrons in a pixel in 570 s, half a well
-GALAXY_SLOPE, GALAXY_FLUX = 1.8, (2.0, 300.0)
+STAR_FLUX = (0.2, 400.0)  # [electron/s]; 400 puts 31000 electrons in a pixel in 500 s
+GALAXY_SLOPE, GALAXY_FLUX = 1.6, (2.0, 300.0)
 GALAXY_RADIUS = (3.0, 14.0)  # effective radius [pixel]
 LARGE_FLUX, LARGE_RADIUS = (300.0, 10000.0), (25.0, 120.0)  # one large galaxy in a third of them
 NEBULA_RATE = (0.01, 0.4)  # mean [electron/s/pixel]
@@ -241,7 +241,7 @@ def _draw_clouds(key: jax.Array, kind: jax.Array, canvas: int) -> jax.Array:
     """Nebulosity [electron/s/pixel] in fields of nebulae, 0 in others."""
     field_key, number_key = jax.random.split(key)
     uniform = jax.random.uniform(number_key, (4,))
-    slope, outer = 2.6 + 1.2 * uniform[0], _between((60.0, 400.0), uniform[1])
+    slope, outer = 2.8 + 1.0 * uniform[0], _between((100.0, 1000.0), uniform[1])
     light = clouds(field_key, canvas, slope, outer, 0.4 + 0.8 * uniform[2])
     mean = _between(NEBULA_RATE, uniform[3])
     return light * jnp.where(kind == KINDS.index("nebula"), mean, 0.0)
