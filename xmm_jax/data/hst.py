@@ -119,7 +119,9 @@ def _divisor(header: fits.Header, exposure_s: float, path: Path) -> float:
 
 
 def remove_cosmic_rays(image: Drizzled, *, sigma: float = 5.0, contrast: float = 5.0) -> Drizzled:
-    """Replace what cosmic rays left by the neighbours: L.A.Cosmic (van Dokkum 2001, PASP 113, 1420).
+    """Replace what cosmic rays left by its neighbours.
+
+    L.A.Cosmic (van Dokkum 2001, PASP 113, 1420) as in ``astroscrappy``.
 
     Parameters
     ----------
@@ -134,7 +136,7 @@ def remove_cosmic_rays(image: Drizzled, *, sigma: float = 5.0, contrast: float =
     Returns
     -------
     Drizzled
-        The same with a cleaned `rate`; pixels that are not valid stay as they are.
+        The same with a cleaned `rate`; pixels without hits stay as they are.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def remove_cosmic_rays(image: Drizzled, *, sigma: float = 5.0, contrast: float =
     # The sky is subtracted, so its noise is measured: 1.4826 median absolute deviations.
     spread = 1.4826 * float(np.median(np.abs(live - np.median(live))))
     floor = max(spread, READ_NOISE_E) ** 2
-    _, cleaned = astroscrappy.detect_cosmics(
+    hit, cleaned = astroscrappy.detect_cosmics(
         electrons,
         inmask=~image.valid,
         invar=(np.maximum(electrons, 0.0) + floor).astype(np.float32),
@@ -164,7 +166,7 @@ def remove_cosmic_rays(image: Drizzled, *, sigma: float = 5.0, contrast: float =
         satlevel=float(np.finfo(np.float32).max),  # saturated stars are no cosmic rays
         gain=1.0,
     )
-    rate = np.where(image.valid, cleaned / np.float32(image.exposure_s), image.rate)
+    rate = np.where(hit & image.valid, cleaned / np.float32(image.exposure_s), image.rate)
     return replace(image, rate=rate.astype(np.float32))
 
 
