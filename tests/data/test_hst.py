@@ -8,6 +8,7 @@ from astropy.io import fits
 
 from xmm_jax.data import hst
 from xmm_jax.errors import InputError
+from xmm_jax.simulator import hstpsf, wfc3
 
 SKY = np.random.default_rng(0).normal(0, 0.01, (20, 24)).astype(np.float32)
 
@@ -40,6 +41,11 @@ def test_science_and_weights_make_rates_and_valid_pixels(tmp_path):
     assert np.array_equal(image.rate[~dead], data[~dead])
     assert (image.exposure_s, image.filter, image.band) == (1200.0, "F606W", 1)
     assert image.path.name == "a_drz.fits"
+
+
+def test_reader_and_simulator_agree_on_bands_and_noise():
+    assert hst.FILTERS == hstpsf.FILTERS
+    assert hst.READ_NOISE_E == wfc3.READ_NOISE_E
 
 
 def test_electrons_are_divided_by_the_exposure(tmp_path):

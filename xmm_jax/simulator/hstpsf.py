@@ -14,7 +14,7 @@ import numpy as np
 
 FILTERS = ("F555W", "F606W")
 PIVOT_NM = (530.8, 588.7)  # pivot wavelengths, Vojtekova et al. 2021, section 2
-WIDTH_NM = (156.0, 218.0)  # a box as wide as the filter; rounded, its edges are a guess
+WIDTH_NM = (156.0, 218.0)  # the filter as a box: a guess, true curves have slopes
 PIXEL_ARCSEC = 0.04
 DIAMETER_M = 2.4
 # Obscurations in radii of the aperture, from the pupil tables of Tiny Tim (J. Krist): secondary
@@ -46,9 +46,9 @@ def aperture(samples: int = 512, *, vanes: bool = True) -> np.ndarray:
     Returns
     -------
     ndarray
-        [y, x] between 0 and 1: the share of 4 x 4 points in a pixel that are open. The vanes lie on
-        the diagonals, as on the detector, and so do the spikes; in drizzled images their direction
-        follows the roll of the telescope.
+        [y, x] between 0 and 1: the share of 4 x 4 points in a pixel that are open. That the
+        vanes, and so the spikes, lie on the diagonals is our choice: in drizzled images their
+        direction follows the roll of the telescope.
     """
     points = 4 * samples
     axis = (np.arange(points, dtype=np.float32) + 0.5) / (points / 2) - 1.0
