@@ -25,6 +25,7 @@ from xmm_jax.image import image_of
 from xmm_jax.log import progress, say
 from xmm_jax.model import Model
 from xmm_jax.onnx_backend import BackendName, find_backend
+from xmm_jax.own import own_main
 from xmm_jax.planes import Enhanced
 from xmm_jax.side_by_side import show
 from xmm_jax.status import DONE, FAILED, THERE, Status, append, read, total
@@ -103,6 +104,8 @@ class EnhanceConfig:
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     """Enhance as the command line says."""
+    if (own := own_main("enhance", argv)) is not None:
+        return own(argv)
     config = parse_flags(
         EnhanceConfig(), argv, verb="enhance", description="Denoise or super-resolve FITS images."
     )

@@ -24,6 +24,7 @@ from xmm_jax.log import plain, progress, say
 from xmm_jax.metrics.report import write_report
 from xmm_jax.model import load_model
 from xmm_jax.models import baselines
+from xmm_jax.own import own_main
 from xmm_jax.protocols import Field, Protocol, real_fields, simulated_fields, sixte_fields
 from xmm_jax.reporting import choose_shown, make_page, table
 from xmm_jax.tally import amount, judge_field
@@ -88,6 +89,8 @@ class EvaluateConfig:
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate as the command line says."""
+    if (own := own_main("evaluate", argv)) is not None:
+        return own(argv)
     config = parse_flags(
         EvaluateConfig(),
         argv,

@@ -55,7 +55,7 @@ def parse_flags(
 
 
 def read_choice(
-    argv: Sequence[str] | None, name: str, choices: Collection[str], default: str
+    argv: Sequence[str] | None, name: str, choices: Collection[str] | None, default: str
 ) -> str:
     """One flag read before all others, which it gives their defaults.
 
@@ -65,8 +65,8 @@ def read_choice(
         Arguments, None for those of the process.
     name : str
         Of the flag.
-    choices : collection of str
-        What it may be.
+    choices : collection of str or None
+        What it may be; None: anything.
     default : str
         What it is if it is not given.
 
@@ -76,7 +76,7 @@ def read_choice(
         If it is something else.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    first.add_argument(f"--{name}", choices=tuple(choices), default=default)
+    first.add_argument(f"--{name}", choices=choices, default=default)
     try:
         return getattr(first.parse_known_args(argv)[0], name)
     except argparse.ArgumentError as error:

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmm_jax import counts_line
-from xmm_jax.astro_unet import evaluate as astro_evaluate
-from xmm_jax.astro_unet import enhance as astro_enhance
 from xmm_jax.astro_unet import line as astro_line
 from xmm_jax.config import RunConfig, read_json
-from xmm_jax.errors import InputError, Main
+from xmm_jax.errors import InputError
 from xmm_jax.flags import read_choice
 from xmm_jax.line import Line
 
@@ -16,12 +14,6 @@ LINES: dict[str, Line] = {
     "sr": counts_line,
     "dn": counts_line,
     "astro_unet": astro_line,
-}
-# Tasks that judge and enhance in their own way; all others as `xmm_jax.evaluate` and
-# `xmm_jax.enhance` do.
-OWN: dict[str, dict[str, Main]] = {
-    "evaluate": {"astro_unet": astro_evaluate.main},
-    "enhance": {"astro_unet": astro_enhance.main},
 }
 
 
@@ -48,17 +40,3 @@ def read_config(path: Path) -> RunConfig:
     if task not in LINES:
         raise InputError(f"{path}: not the settings of a run of this version (task {task!r})")
     return LINES[task].read_config(path)
-
-
-def own_main(verb: str, argv: Sequence[str] | None) -> Main | None:
-    """What serves a verb for the task that a command line names, if not the usual one.
-
-    Parameters
-    ----------
-    verb : str
-        ``"evaluate"`` or ``"enhance"``.
-    argv : sequence of str or None
-        Arguments, None for those of the process.
-    """
-    task = read_choice(argv, "task", (), "")
-    return OWN[verb].get(task)

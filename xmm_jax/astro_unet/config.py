@@ -43,7 +43,7 @@ class AstroConfig(RunConfig):
     ratios: tuple[int, ...] = (2,)
     """Target exposure over that of the input."""
     order: Literal["ordered", "random"] = "ordered"
-    """ordered: every crop is seen with all ratios, one after the other; random: with one of them."""
+    """ordered: every crop is seen with all ratios, one after the other; random: with one."""
     noise: Literal["live", "published"] = "live"
     """live: noise on every live pixel. published: negative pixels are set to 0 beforehand, and what
     is 0 in the long exposure stays 0, which tells the network half of the empty sky."""

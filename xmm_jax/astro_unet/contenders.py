@@ -33,9 +33,7 @@ def gaussian(rate: np.ndarray, valid: np.ndarray, **about: float) -> np.ndarray:
     return ndimage.gaussian_filter(rate, GAUSSIAN_SIGMA)
 
 
-def bm3d(
-    rate: np.ndarray, valid: np.ndarray, *, exposure_s: float, **about: float
-) -> np.ndarray:
+def bm3d(rate: np.ndarray, valid: np.ndarray, *, exposure_s: float, **about: float) -> np.ndarray:
     """Block-matching (Dabov et al. 2007) of stabilised electrons.
 
     Parameters

@@ -1,6 +1,7 @@
 """``evaluate --task=astro_unet``: stars, fluxes and pixels of networks beside classical methods."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from xmm_jax import __version__
 from xmm_jax.astro_unet.config import AstroConfig
 from xmm_jax.astro_unet.contenders import METHODS, Contender, network
-from xmm_jax.astro_unet.images import FIRST, Image, draw_image, find_files, read_images
+from xmm_jax.astro_unet.images import FIRST, Image, draw_image, find_files, read_image
 from xmm_jax.astro_unet.judge import REFERENCE, judge_image, summarise, table
 from xmm_jax.astro_unet.model import load_run
 from xmm_jax.astro_unet.picture import write_picture
@@ -113,8 +114,10 @@ def find_contenders(config: AstroEvaluateConfig) -> dict[str, Contender]:
 def find_images(config: AstroEvaluateConfig) -> list[Any]:
     """What gives each image when it is called: fields of the test split, or files."""
     if config.data:
-        return [lambda p=path: read_images(p, cosmic_rays=False) for path in find_files(config.data)]
-    return [lambda i=i: draw_image(FIRST["test"] + i, config.side) for i in range(config.n)]
+        read = functools.partial(read_image, cosmic_rays=False)
+        return [functools.partial(read, path) for path in find_files(config.data)]
+    first = FIRST["test"]
+    return [functools.partial(draw_image, first + i, config.side) for i in range(config.n)]
 
 
 def judge(

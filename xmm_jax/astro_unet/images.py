@@ -66,7 +66,7 @@ class Image(NamedTuple):
 class Images(NamedTuple):
     """Images by number, made or read when they are asked for."""
 
-    count: int
+    total: int
     get: Callable[[int], Image]
 
 
@@ -93,7 +93,7 @@ def draw_image(number: int, side: int) -> Image:
     )
 
 
-def read_images(path: Path, *, cosmic_rays: bool) -> Image:
+def read_image(path: Path, *, cosmic_rays: bool) -> Image:
     """Long exposure of a FITS file.
 
     Raises
@@ -177,11 +177,16 @@ def open_images(config: AstroConfig, data: str, split: str) -> Images:
     if data == DRAWN:
         count = config.fields if split == "train" else FIELDS[split]
         first, size = FIRST[split], 9 * config.side**2
-        get: Callable[[int], Image] = lambda i: draw_image(first + i, config.side)  # noqa: E731
+
+        def get(number: int) -> Image:
+            return draw_image(first + number, config.side)
     else:
         files = _of_split(data, split)
         count, size = len(files), 5 * 4096**2
-        get = lambda i: read_images(files[i], cosmic_rays=config.cosmic_rays)  # noqa: E731
+
+        def get(number: int) -> Image:
+            return read_image(files[number], cosmic_rays=config.cosmic_rays)
+
     kept = min(count, max(1, KEPT_BYTES // size))
     return Images(count, functools.lru_cache(maxsize=kept)(get))
 
@@ -221,14 +226,15 @@ def cut_example(config: AstroConfig, images: Images, number: int) -> dict[str, A
     """
     ordered = config.order == "ordered"
     crop_number, turn = divmod(number, len(config.ratios)) if ordered else (number, 0)
-    epoch, place = divmod(crop_number, images.count)
-    image = images.get(int(_generator(config.seed, epoch, 1).permutation(images.count)[place]))
+    epoch, place = divmod(crop_number, images.total)
+    image = images.get(int(_generator(config.seed, epoch, 1).permutation(images.total)[place]))
     random = _generator(config.seed, crop_number, 2)
     ratio = config.ratios[turn] if ordered else random.choice(config.ratios)
     shift = config.shift
     y, x = choose_crop(random, image.rate, config.crop + 2 * shift)
     dy, dx = random.integers(-shift, shift + 1, 2)
-    mirror = tuple(slice(None, None, s) for s in (random.choice((1, -1), 2) if config.flips else (1, 1)))
+    signs = random.choice((1, -1), 2) if config.flips else (1, 1)
+    mirror = tuple(slice(None, None, sign) for sign in signs)
     here = _window(y + shift, x + shift, config.crop)
     there = _window(y + shift + dy, x + shift + dx, config.crop)
     return _example(image, here, there, mirror, ratio, noise=int(random.integers(MOST_NOISE)))
@@ -245,7 +251,7 @@ def validation_batches(config: AstroConfig, data: str) -> Iterator[Mapping[str, 
         From `find_data`.
     """
     images = open_images(config, data, "validation")
-    count = min(config.eval_fields or images.count, images.count)
+    count = min(config.eval_fields or images.total, images.total)
     cases = [(i, ratio) for i in range(count) for ratio in config.ratios]
     local = config.devices or jax.local_device_count()
     size = local * jax.process_count()

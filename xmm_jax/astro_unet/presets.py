@@ -1,4 +1,4 @@
-"""Documented runs of Astro U-net: the two networks of the paper, its eleven experiments, ``tiny``."""
+"""Documented runs: the two networks of the paper, its eleven experiments, and ``tiny``."""
 
 import dataclasses
 from collections.abc import Sequence
