@@ -20,6 +20,10 @@ class UNetConfig:
     ratio: Literal["bottom", "input", "none"] = "bottom"
     """Where the network hears of the ratio of exposures: a channel at the bottom, a factor of the
     input (experiment 6), or nowhere (experiments 1 to 5)."""
+    form: Literal["plain", "residual"] = "plain"
+    """plain: electrons/s in and out, as published. residual: the network sees square roots of
+    electrons, whose noise is everywhere the same, and corrects them; a short training then need not
+    learn the image itself."""
     bands: Literal[1, 2] = 1
     """2: the image comes in the channel of its filter, F555W or F606W (experiment 5)."""
     segmentation: bool = False
@@ -47,6 +51,8 @@ class AstroConfig(RunConfig):
     noise: Literal["live", "published"] = "live"
     """live: noise on every live pixel. published: negative pixels are set to 0 beforehand, and what
     is 0 in the long exposure stays 0, which tells the network half of the empty sky."""
+    target_kind: Literal["observed", "expected"] = "observed"
+    """observed: the long exposure, as published. expected: drawn fields without any noise."""
     shift: int = 0
     """Move the input against the target by up to so many pixels, as misaligned pairs are."""
     flips: bool = False
@@ -82,6 +88,8 @@ def check(config: AstroConfig) -> None:
         raise InputError(f"--shift must not be negative, got {config.shift}")
     if not config.ratios or min(config.ratios) < 1:
         raise InputError(f"--ratios {config.ratios}: exposures are at least those of the input")
+    if config.target_kind == "expected" and config.data:
+        raise InputError("--target_kind=expected is for drawn fields; leave --data away")
     if config.network.filters < 1:
         raise InputError(f"--network.filters must be at least 1, got {config.network.filters}")
     if config.vgg and "perceptual" not in parse_loss(config.loss):

@@ -75,10 +75,4 @@ METHODS: dict[str, Contender] = {"input": as_it_is, "gaussian": gaussian, "bm3d"
 
 def network(model: AstroModel, *, published: bool) -> Contender:
     """A network as a contender; ``published``: by the mean of overlapping windows."""
-
-    def estimate(
-        rate: np.ndarray, valid: np.ndarray, *, ratio: float, band: int, **about: float
-    ) -> np.ndarray:
-        return model.denoise(rate, valid, ratio=ratio, band=band, published=published)
-
-    return functools.partial(estimate)
+    return functools.partial(model.denoise, published=published)

@@ -93,6 +93,7 @@ def enhance_file(path: Path, output: Path, model: AstroModel, config: AstroEnhan
     rate = model.denoise(
         image.rate,
         image.valid,
+        exposure_s=image.exposure_s,
         ratio=config.ratio,
         band=1 if image.band is None else image.band,
         published=config.windows == "published",

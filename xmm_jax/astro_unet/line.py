@@ -60,7 +60,9 @@ def make_loss(config: AstroConfig) -> CombinedElectrons:
     return combine_electrons(weights, extractor=extractor)
 
 
-def expose(batch: Batch, *, seed: int, noise: str) -> dict[str, jax.Array]:
+def expose(
+    batch: Batch, *, seed: int, noise: str, target_kind: str = "observed"
+) -> dict[str, jax.Array]:
     """Short exposures of a batch, and the targets that go with them.
 
     Parameters
@@ -71,6 +73,8 @@ def expose(batch: Batch, *, seed: int, noise: str) -> dict[str, jax.Array]:
         Of the noise, beside the number that each example has of its own.
     noise : {"live", "published"}
         See `xmm_jax.simulator.wfc3.shorten`.
+    target_kind : {"observed", "expected"}
+        The long exposure, or what it would be without noise.
 
     Returns
     -------
@@ -86,7 +90,8 @@ def expose(batch: Batch, *, seed: int, noise: str) -> dict[str, jax.Array]:
 
     about = (batch["exposure"], batch["ratio"], batch["sky_rate"])
     short = jax.vmap(one)(batch["noise"], batch["rate"], batch["valid"], *about)
-    target = jnp.where(batch["target_valid"], batch["target"], 0.0)
+    target = batch["truth" if target_kind == "expected" else "target"]
+    target = jnp.where(batch["target_valid"], target, 0.0)
     if noise == "published":
         target = jnp.maximum(target, 0.0)
     return {"short": short, "target": target}
@@ -140,10 +145,9 @@ def _see(
     params: Any, batch: Batch, *, config: AstroConfig, network: Any
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """What the network makes of a batch, 0 in dead pixels, and what it was made from."""
-    pair = expose(batch, seed=config.seed, noise=config.noise)
-    outputs = answer(
-        network, params, pair["short"], batch["ratio"], batch["band"], config=config.network
-    )
+    pair = expose(batch, seed=config.seed, noise=config.noise, target_kind=config.target_kind)
+    about = (batch["exposure"] / batch["ratio"], batch["ratio"], batch["band"])
+    outputs = answer(network, params, pair["short"], *about, config=config.network)
     return jnp.where(batch["target_valid"], outputs, 0.0), pair
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from xmm_jax.tiling import by_parts
 
 # What stands out of the sky: this many sigma of the mean of 3 x 3 pixels, as ANALYSIS_THRESH.
 STANDING_OUT = 3.0
+GROUND = 25.0
+"""Variance of a pixel without light that `stabilise` assumes [electron^2]: read noise and sky."""
+CONTRAST = 0.2
+"""What a residual network sees is this times stabilised electrons."""
 SIDE = 1024
 """Pixels to keep of each part of a large image."""
 
@@ -52,7 +57,14 @@ class AstroModel:
     config: AstroConfig
 
     def denoise(
-        self, rate: np.ndarray, valid: np.ndarray, *, ratio: float, band: int, published: bool
+        self,
+        rate: np.ndarray,
+        valid: np.ndarray,
+        *,
+        exposure_s: float,
+        ratio: float,
+        band: int,
+        published: bool,
     ) -> np.ndarray:
         """Rate as if exposed longer.
 
@@ -62,6 +74,8 @@ class AstroModel:
             [electron/s/pixel], [y, x], 0 where dead.
         valid : ndarray of bool
             Live pixels.
+        exposure_s : float
+            Exposure of the image [s].
         ratio : float
             How many times longer.
         band : int
@@ -75,7 +89,8 @@ class AstroModel:
         ndarray
             [electron/s/pixel], [y, x] float32, 0 where dead.
         """
-        said = functools.partial(_answer, self.network, self.params, ratio=ratio, band=band)
+        about: dict[str, Any] = {"exposure_s": exposure_s, "ratio": ratio, "band": band}
+        said = functools.partial(_answer, self.network, self.params, **about)
         images = {"rate": np.where(valid, rate, 0.0).astype(np.float32)[None]}
         if published:
             whole = mosaic(said, images)
@@ -107,6 +122,7 @@ def answer(
     network: UNet,
     params: Any,
     rate: jax.Array,
+    exposure_s: jax.Array,
     ratio: jax.Array,
     band: jax.Array,
     *,
@@ -120,8 +136,9 @@ def answer(
         The network and its weights.
     rate : array
         [electron/s/pixel], ``[b, y, x, 1]``.
-    ratio, band : array
-        Of exposures, and index of the filter, ``[b]``.
+    exposure_s, ratio, band : array
+        Exposure of the images [s], how many times longer the target was exposed, and index of the
+        filter, ``[b]``.
     config : UNetConfig
         Which channels it is given.
 
@@ -130,13 +147,36 @@ def answer(
     array
         [electron/s/pixel], ``[b, y, x, 1]``.
     """
-    inputs = rate
+    residual, short_s = config.form == "residual", exposure_s[:, None, None, None]
+    image = stabilise(rate * short_s) if residual else rate
+    inputs = CONTRAST * image if residual else image
     if config.bands > 1:
         there = jax.nn.one_hot(band, config.bands)[:, None, None, :]
-        inputs = rate * there
+        inputs = inputs * there
     if config.segmentation:
         inputs = jnp.concatenate([inputs, segmentation(rate)], axis=-1)
-    return network.apply({"params": params}, inputs, ratio)  # type: ignore[return-value]
+    outputs: Any = network.apply({"params": params}, inputs, ratio)
+    return electrons(image + outputs) / short_s if residual else outputs
+
+
+def stabilise(image: jax.Array) -> jax.Array:
+    """Map of electrons under which their noise is about 1, whatever their number.
+
+    2 sqrt(N + c), the transform of Anscombe for Poisson on Gaussian noise, made odd about 0.
+
+    Parameters
+    ----------
+    image : array
+        [electron], any shape.
+    """
+    root = jnp.sqrt(jnp.abs(image) + GROUND) - math.sqrt(GROUND)
+    return 2 * jnp.sign(image) * root
+
+
+def electrons(stable: jax.Array) -> jax.Array:
+    """Inverse of `stabilise` [electron]."""
+    root = jnp.abs(stable) / 2 + math.sqrt(GROUND)
+    return jnp.sign(stable) * (jnp.square(root) - GROUND)
 
 
 def segmentation(rate: jax.Array) -> jax.Array:
@@ -159,17 +199,22 @@ def segmentation(rate: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(config: UNetConfig, params: Any, rate: Any, ratio: Any, band: Any) -> jax.Array:
-    return answer(make_network(config), params, rate[..., None], ratio, band, config=config)
+def _apply(config: UNetConfig, params: Any, rate: jax.Array, *about: jax.Array) -> jax.Array:
+    return answer(make_network(config), params, rate[..., None], *about, config=config)
 
 
 def _answer(
-    config: UNetConfig, params: Any, images: dict[str, np.ndarray], *, ratio: float, band: int
+    config: UNetConfig,
+    params: Any,
+    images: dict[str, np.ndarray],
+    *,
+    exposure_s: float,
+    ratio: float,
+    band: int,
 ) -> np.ndarray:
     rate = images["rate"]
-    number = len(rate)
-    ratios, bands = np.full(number, ratio, np.float32), np.full(number, band, np.int32)
-    return np.asarray(_apply(config, params, rate, ratios, bands))
+    about = [np.full(len(rate), value, np.float32) for value in (exposure_s, ratio)]
+    return np.asarray(_apply(config, params, rate, *about, np.full(len(rate), band, np.int32)))
 
 
 def load_run(run: str | Path) -> AstroModel:

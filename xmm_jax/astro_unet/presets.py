@@ -35,7 +35,8 @@ _TINY = AstroConfig(
     flips=True,
     eval_every=200,
     eval_fields=4,
-    network=UNetConfig(filters=16),
+    target_kind="expected",
+    network=UNetConfig(filters=16, form="residual"),
     optim=OptimConfig(learning_rate=1e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
 )
 
