@@ -3,7 +3,9 @@
     python benchmarks/astro_experiments.py --out=FOLDER [--steps=300] [--seeds=2]
 
 Same drawn fields, same steps, same crops for all: 128 x 128 pixels, batches of 4, 16 filters, Adam
-at 1e-3 with a cosine, published noise, the long exposure as the target. Judged at ratio 2 on eight
+at 1e-3 with a cosine, published noise, the long exposure as the target. The network corrects its
+input (--network.form=residual): in so few steps the plain one is still busy with learning the image
+itself (RFE 10 %, TPR 52 % after 300 steps), which hides what an experiment changes. Judged at ratio 2 on eight
 fields that no run has seen, beside Table 1 of Vojtekova et al. 2021 (MNRAS 503, 3204). Stopped, the
 same command goes on; at its end it writes FOLDER/astro-experiments.json.
 """
@@ -59,7 +61,7 @@ def scaled(name, seed, steps, out):
         eval_fields=2,
         log_every=20,
         optim=OptimConfig(learning_rate=1e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
-        network=dataclasses.replace(preset.network, filters=16),
+        network=dataclasses.replace(preset.network, filters=16, form="residual"),
     )
 
 

@@ -9,9 +9,9 @@ from astropy.io import fits
 from xmm_jax import evaluate
 from xmm_jax.benchmark_sets import SETS, verdict
 from xmm_jax.config import SimulatedConfig
+from xmm_jax.log import plain
 from xmm_jax.models import baselines
 from xmm_jax.protocols import digest, simulated_fields
-from xmm_jax.log import plain
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,7 @@ def open_checkpoints(run: Path, losses: Mapping[int, float]) -> Iterator[Checkpo
         If the last save failed.
     """
     folder = (run / CHECKPOINTS).absolute()
+    _be_silent()
     options = ocp.CheckpointManagerOptions(
         preservation_policy=NewestAndBest(losses),
         cleanup_tmp_directories=True,
@@ -201,6 +202,7 @@ def restore_best(run: Path, losses: Mapping[int, float], like: Mapping[str, Any]
     folder = (run / CHECKPOINTS).absolute()
     if not folder.is_dir():
         raise InputError(f"{run}: no checkpoints there; give a run folder made by `xmm-jax train`")
+    _be_silent()
     options = ocp.CheckpointManagerOptions(read_only=True, lightweight_initialize=True)
     with _without_noise(), _manager(folder, options) as checkpoints:
         step = best_step(checkpoints.all_steps(), losses)
@@ -236,9 +238,12 @@ def digest(tree: Any) -> str:
     return whole.hexdigest()
 
 
-def _manager(folder: Path, options: ocp.CheckpointManagerOptions) -> Checkpoints:
-    # Its failures come back as exceptions; the traceback that it also logs would hide our line.
+def _be_silent() -> None:
+    # Failures come back as exceptions; the traceback that orbax also logs would hide our line.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+def _manager(folder: Path, options: ocp.CheckpointManagerOptions) -> Checkpoints:
     return Checkpoints(folder, options=options, item_names=("state", "meta"))
 
 

@@ -264,7 +264,7 @@ def _read_folder(folder: Path) -> Model:
 
 def _from_run(run: Path) -> Model:
     if (task := read_json(run / CONFIG).get("task")) not in TASKS:
-        raise InputError(f"{run}: a run of --task={task}; wanted is one of {', '.join(TASKS)}")
+        raise InputError(f"{run}: made with --task={task}; give that flag here too")
     config = from_json(run / CONFIG, Config)
     network, scale = make_network(config.task, config.network)
     params = init(jax.random.key(0), network, config.network.in_channels)

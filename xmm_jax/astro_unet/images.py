@@ -306,10 +306,19 @@ def _example(
     }
 
 
-def shapes(lead: tuple[int, ...], side: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of a training batch of files: axes before y and x, side of the crop."""
-    dead = np.zeros((side, side), bool)
-    image = Image("", dead.astype(np.float32), dead, 1.0, 0, 0.0, None)
+def batch_shapes(config: AstroConfig, lead: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of a training batch.
+
+    Parameters
+    ----------
+    config : AstroConfig
+        Crop; drawn fields have a truth, files have none.
+    lead : tuple of int
+        Axes before y and x.
+    """
+    dead = np.zeros((config.crop, config.crop), bool)
+    dark = dead.astype(np.float32)
+    image = Image("", dark, dead, 1.0, 0, 0.0, None if config.data else dark)
     example = _example(image, ..., ..., ..., 1.0, noise=0)
     return {
         name: jax.ShapeDtypeStruct((*lead, *np.shape(value)), value.dtype)

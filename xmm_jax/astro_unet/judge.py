@@ -124,10 +124,10 @@ def table(
     summary: Mapping[str, Mapping[str, Any]], *, ratio: float, columns: Sequence[str] = COLUMNS
 ) -> str:
     """One row for each contender, mean over images, and its error below."""
-    lines = [f"{f'ratio {ratio:g}':<20}" + "".join(f"{name:>13}" for name in columns)]
+    lines = [f"{f'ratio {ratio:g}':<16}" + "".join(f"{name:>14}" for name in columns)]
     for name, figures in summary.items():
         cells = [figures.get(column) for column in columns]
-        lines.append(f"{name:<20}" + "".join(f"{_cell(cell):>13}" for cell in cells))
+        lines.append(f"{name:<16}" + "".join(f"{_cell(cell):>14}" for cell in cells))
     return "\n".join(lines)
 
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from xmm_jax.astro_unet.config import AstroConfig, UNetConfig
+from xmm_jax.astro_unet.images import batch_shapes as batch_shapes
 from xmm_jax.astro_unet.images import data_digest as data_digest
 from xmm_jax.astro_unet.images import find_data as find_data
 from xmm_jax.astro_unet.images import keep_data as keep_data
-from xmm_jax.astro_unet.images import shapes
 from xmm_jax.astro_unet.images import training_batches as training_batches
 from xmm_jax.astro_unet.images import validation_batches as validation_batches
 from xmm_jax.astro_unet.model import answer, load_run, make_network, start_params
@@ -204,19 +204,6 @@ def other_params(folder: str, wanted: UNetConfig) -> Any:
         raise InputError(f"--init_from={folder}: another network, {other.network}")
     say(f"weights from {folder}")
     return other.params
-
-
-def batch_shapes(config: AstroConfig, lead: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of a batch of a run.
-
-    Parameters
-    ----------
-    config : AstroConfig
-        Crop.
-    lead : tuple of int
-        Axes before y and x.
-    """
-    return shapes(lead, config.crop)
 
 
 def title(config: AstroConfig) -> str:
