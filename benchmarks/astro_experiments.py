@@ -5,9 +5,9 @@
 Same drawn fields, same steps, same crops for all: 128 x 128 pixels, batches of 4, 16 filters, Adam
 at 1e-3 with a cosine, published noise, the long exposure as the target. The network corrects its
 input (--network.form=residual): in so few steps the plain one is still busy with learning the image
-itself (RFE 10 %, TPR 52 % after 300 steps), which hides what an experiment changes. Judged at ratio 2 on eight
-fields that no run has seen, beside Table 1 of Vojtekova et al. 2021 (MNRAS 503, 3204). Stopped, the
-same command goes on; at its end it writes FOLDER/astro-experiments.json.
+itself (RFE 10 %, TPR 52 % after 300 steps), which hides what an experiment changes. Judged at
+ratio 2 on eight fields that no run has seen, beside Table 1 of Vojtekova et al. 2021 (MNRAS 503,
+3204). Stopped, the same command goes on; at its end it writes FOLDER/astro-experiments.json.
 """
 
 import argparse

@@ -13,7 +13,7 @@ import pytest
 from xmm_jax.__main__ import VERBS
 from xmm_jax.__main__ import main as run_verb
 from xmm_jax.flags import parse_flags
-from xmm_jax.presets import parse
+from xmm_jax.lines import line_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,7 +57,7 @@ def test_every_command_has_flags_that_exist(command):
         return
     verb, flags = found
     if verb == "train":
-        parse(flags)
+        line_of(flags).parse(flags)
     else:
         module = importlib.import_module(f"xmm_jax.{verb}")
         parse_flags(getattr(module, SETTINGS[verb])(), flags, verb=verb, description="")
