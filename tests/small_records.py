@@ -37,9 +37,9 @@ def field(number):
     )
 
 
-def write_small_records(folder):
-    """Six fields to train on, three to validate with."""
-    first = {"train": 0, "validation": FIELDS["train"]}
-    splits = {name: [field(first[name] + i) for i in range(n)] for name, n in FIELDS.items()}
+def write_small_records(folder, *, first=0):
+    """Six fields to train on, three to validate with, numbered from ``first``."""
+    begin = {"train": first, "validation": first + FIELDS["train"]}
+    splits = {name: [field(begin[name] + i) for i in range(n)] for name, n in FIELDS.items()}
     write_records(folder, splits, settings={"task": "sr"})
     return folder

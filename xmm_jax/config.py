@@ -73,6 +73,8 @@ class OptimConfig:
 
     learning_rate: float = 1e-4
     """Peak learning rate."""
+    beta1: float = 0.9
+    """Decay of the first moment of Adam."""
     schedule: Literal["constant", "cosine", "drop"] = "constant"
     """Course of the learning rate after warm-up; drop: a tenth after --optim.drop_after steps."""
     drop_after: int = 0
@@ -199,6 +201,9 @@ class Config(RunConfig):
     data: str = ""
     """Folder of records made by `prepare`; "stream" to simulate on the device while training;
     empty: simulate the preset's records once into the cache folder and use them."""
+    alternate: bool = False
+    """--data names several, separated by commas: a batch of each in turn (simulated, real ...);
+    validated is on the first."""
     crop: int = 0
     """Side of the random crop of the input [4" pixel]; 0 = full padded frame of 416."""
     flips: bool = False
@@ -239,6 +244,8 @@ def check_run(config: RunConfig) -> None:
             raise InputError(f"--{name} must not be negative, got {getattr(config, name)}")
     if not config.optim.learning_rate > 0:
         raise InputError(f"--optim.learning_rate must be positive: {config.optim.learning_rate}")
+    if not 0 <= config.optim.beta1 < 1:
+        raise InputError(f"--optim.beta1 is a decay in [0, 1), got {config.optim.beta1}")
     if not 0 <= config.optim.average < 1:
         raise InputError(f"--optim.average is a decay in [0, 1), got {config.optim.average}")
     if (config.optim.schedule == "drop") != (config.optim.drop_after > 0):
@@ -256,6 +263,8 @@ def check(config: Config) -> None:
     check_run(config)
     if config.crop < 0:
         raise InputError(f"--crop must not be negative, got {config.crop}")
+    if config.alternate and len(config.data.split(",")) < 2:
+        raise InputError(f"--alternate with --data={config.data}: name several, --data=A,B")
     check_simulated(config.simulated, prefix="simulated.")
     if not 0 <= config.thin <= 1:
         raise InputError(f"--thin={config.thin:g}: a share of the exposure, 0 to 1")

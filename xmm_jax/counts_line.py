@@ -12,7 +12,7 @@ from xmm_jax import provenance
 from xmm_jax.config import TASKS, Config, from_json, parse_loss
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.schema import FIELDS
-from xmm_jax.dataset import STREAM, about
+from xmm_jax.dataset import STREAM, about, sources_of
 from xmm_jax.dataset import find_data as find_data
 from xmm_jax.dataset import keep_data as keep_data
 from xmm_jax.dataset import training_batches as training_batches
@@ -112,9 +112,12 @@ def other_params(config: Config, folder: str, *, like: Any) -> Any:
 
 def data_digest(config: Config, data: str) -> str:
     """By which the same pairs are known: the manifest of records, the settings of a stream."""
-    if data == STREAM:
-        return fingerprint(about(config))
-    return provenance.file_digest(Path(data) / MANIFEST)
+    return ",".join(
+        fingerprint(about(config))
+        if name == STREAM
+        else provenance.file_digest(Path(name) / MANIFEST)
+        for name in sources_of(config, data)
+    )
 
 
 def batch_shapes(config: Config, lead: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:

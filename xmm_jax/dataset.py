@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from xmm_jax.alternate import alternating
 from xmm_jax.config import TASKS, Config
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
 from xmm_jax.data.folder import cache_folder, replace_file
@@ -38,17 +39,17 @@ def find_data(config: Config) -> str:
     Returns
     -------
     str
-        A folder of records, or ``"stream"``.
+        A folder of records, or ``"stream"``; of several that alternate, with commas between.
 
     Raises
     ------
     InputError
         If the folder holds no records, or records of another task.
     """
-    if config.data == STREAM:
-        return STREAM
+    for name in sources_of(config, config.data):
+        if name not in ("", STREAM):
+            check_records(Path(name), config.task)
     if config.data:
-        check_records(Path(config.data), config.task)
         return config.data
     simulated = config.simulated
     # Other settings or another simulator give another folder.
@@ -61,6 +62,11 @@ def find_data(config: Config) -> str:
         multihost_utils.sync_global_devices("records")
     say(f"records: {folder}")
     return str(folder)
+
+
+def sources_of(config: Config, data: str) -> list[str]:
+    """Parts of a name of data: one, or several that alternate."""
+    return data.split(",") if config.alternate else [data]
 
 
 def about(config: Config) -> dict[str, Any]:
@@ -89,20 +95,25 @@ def check_records(folder: Path, task: str) -> Manifest:
     return manifest
 
 
-def keep_data(run: Path, data: str) -> None:
+def keep_data(config: Config, run: Path, data: str) -> None:
     """Copy the manifest of the records into a run folder, or check that they are still the same.
+
+    Of records that alternate, those after the first go into folders of their own.
 
     Raises
     ------
     InputError
         If the run was made with other records.
     """
-    if data == STREAM:
-        return
-    if not (run / MANIFEST).exists():
-        replace_file(run / MANIFEST, (Path(data) / MANIFEST).read_bytes())
-    elif read_manifest(run) != read_manifest(data):
-        raise InputError(f"{run}: made with other records than {data}; choose another --run")
+    for turn, name in enumerate(sources_of(config, data)):
+        place = run / f"data{turn + 1}" if turn else run
+        if name == STREAM:
+            continue
+        if not (place / MANIFEST).exists():
+            place.mkdir(exist_ok=True)
+            replace_file(place / MANIFEST, (Path(name) / MANIFEST).read_bytes())
+        elif read_manifest(place) != read_manifest(name):
+            raise InputError(f"{run}: made with other records than {name}; choose another --run")
 
 
 def training_batches(
@@ -119,6 +130,16 @@ def training_batches(
     start_step : int
         Number of steps made before.
     """
+    sources = [
+        functools.partial(_training_batches, config, name) for name in sources_of(config, data)
+    ]
+    return alternating(sources, start_step=start_step)
+
+
+def _training_batches(
+    config: Config, data: str, start_step: int
+) -> Generator[Mapping[str, Any], None, None]:
+    """Batches of one source, with the steps that it has made itself."""
     augment = Augment(position="random", flips=config.flips, thin=config.thin)
     share: dict[str, Any] = {
         "process_index": jax.process_index(),
@@ -144,7 +165,7 @@ def training_batches(
 
 
 def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]:
-    """Every validation field once, full frames, one on each device at a time.
+    """Every validation field of the first source once, full frames, one on each device at a time.
 
     Parameters
     ----------
@@ -154,6 +175,7 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
         From `find_data`.
     """
     size = jax.process_count() * _local_devices(config)
+    data = sources_of(config, data)[0]
     if data != STREAM:
         return eval_batches(
             data,

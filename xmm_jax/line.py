@@ -68,8 +68,8 @@ class Line(Protocol):
         ...
 
     @property
-    def keep_data(self) -> Callable[[Path, str], None]:
-        """``(run, data)``: note in the run folder what it is made with, or refuse other data."""
+    def keep_data(self) -> Callable[[Any, Path, str], None]:
+        """``(config, run, data)``: note in the run what it is made with, or refuse other data."""
         ...
 
     @property

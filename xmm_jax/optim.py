@@ -1,6 +1,6 @@
 """The optimiser as one visible optax chain: clip, Adam, decay, schedule, averaged weights.
 
-Adam with betas 0.9, 0.999 as in the paper (section 4.2); everything else is off by default.
+Adam with betas 0.9 and 0.999 as in the paper (section 4.2); everything else is off by default.
 """
 
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ def make_optimiser(config: OptimConfig, *, steps: int) -> optax.GradientTransfor
     parts = []
     if config.clip_norm:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
-    parts.append(optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8))
+    parts.append(optax.scale_by_adam(b1=config.beta1, b2=0.999, eps=1e-8))
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay))
     parts.append(optax.scale_by_learning_rate(learning_rate_schedule(config, steps=steps)))

@@ -205,7 +205,7 @@ def open_run(run: Path, config: RunConfig, data: str) -> dict[str, Any]:
                 (partial / CONFIG).write_bytes(settings)
         else:
             replace_file(run / CONFIG, settings)
-        line.keep_data(run, data)
+        line.keep_data(config, run, data)
     mark = line.data_digest(config, data)
     entry = provenance.describe(dataclasses.asdict(config), data=data, data_digest=mark)
     if jax.process_index() == 0:

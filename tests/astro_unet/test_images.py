@@ -105,12 +105,12 @@ def test_files_are_split_by_name_and_noted(config, drizzled, tmp_path):
     assert sum(total.values()) == 20
     files = sorted(path.name for path in drizzled.iterdir())
     assert total["train"] == sum(split_of(name) == "train" for name in files)
-    keep_data(tmp_path, data)
-    keep_data(tmp_path, data)
+    keep_data(settings, tmp_path, data)
+    keep_data(settings, tmp_path, data)
     assert len((tmp_path / "images.txt").read_text().splitlines()) == 20
     (tmp_path / "images.txt").write_text("other.fits 1\n")
     with pytest.raises(InputError, match="other images"):
-        keep_data(tmp_path, data)
+        keep_data(settings, tmp_path, data)
     assert len(data_digest(settings, data)) == 64
     assert data_digest(config, "drawn") != data_digest(
         dataclasses.replace(config, side=128), "drawn"

@@ -264,3 +264,20 @@ def test_killed_at_random_moments():
     script = [sys.executable, str(ROOT / "benchmarks/kill_test.py"), "--kills=6"]
     done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_sources_that_alternate_go_on_in_turn(records, tmp_path, capsys):
+    """Two folders in turn, stopped after an odd step."""
+    other = write_small_records(tmp_path / "other", first=100)
+    both = f"{records},{other}"
+    train.main(flags(both, tmp_path / "whole", "--alternate"))
+    config = parse(flags(both, tmp_path / "run", "--alternate"))
+    with pytest.raises(SystemExit):
+        train.train(config, asked_at(3))
+    assert 0 < steps(tmp_path / "run")[-1] < STEPS
+    train.train(config)
+    assert same(tmp_path / "run", tmp_path / "whole")
+    assert (tmp_path / "run" / "data2" / "manifest.json").exists()
+    with pytest.raises(SystemExit):
+        train.main([*flags(records, tmp_path / "one"), "--alternate"])
+    assert "name several, --data=A,B" in capsys.readouterr().err

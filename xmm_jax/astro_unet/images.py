@@ -146,7 +146,7 @@ def data_digest(config: AstroConfig, data: str) -> str:
     return hashlib.sha256(_listing(data).encode()).hexdigest()
 
 
-def keep_data(run: Path, data: str) -> None:
+def keep_data(config: AstroConfig, run: Path, data: str) -> None:
     """Note in a run folder which files it is made with, or check that they are the same.
 
     Raises
