@@ -144,14 +144,49 @@ def update(
         total, gradient = jax.value_and_grad(weighted)(state.params)
         return total, gradient, jnp.sum(part["weight"])
 
+    params, opt_state, metrics = descend(
+        state.params,
+        state.opt_state,
+        _add_up(sums, batch, accumulate),
+        optimiser=optimiser,
+        axis_name=axis_name,
+    )
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def descend(
+    params: Any,
+    opt_state: Any,
+    sums: tuple[jax.Array, Any, jax.Array],
+    *,
+    optimiser: optax.GradientTransformation,
+    axis_name: str | None = "data",
+) -> tuple[Any, Any, dict[str, jax.Array]]:
+    """Weights and state of the optimiser after one update.
+
+    Parameters
+    ----------
+    params, opt_state : pytree
+        Before it.
+    sums : tuple
+        Loss, its gradient and weight, summed over the examples of this device.
+    optimiser, axis_name
+        As in `train_step`.
+
+    Returns
+    -------
+    params, opt_state : pytree
+        The same on every device.
+    dict of str to array
+        ``loss`` and ``grad_norm``, scalars.
+    """
     # Mean of sums over mean of weights: exact also where devices hold unequal weights.
-    total, gradient, weight = _mean(_add_up(sums, batch, accumulate), axis_name)
+    total, gradient, weight = _mean(sums, axis_name)
     weight = jnp.maximum(weight, 1e-6)
     gradient = jax.tree.map(lambda leaf: leaf / weight, gradient)
-    updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    updates, opt_state = optimiser.update(gradient, opt_state, params)
     metrics = {"loss": total / weight, "grad_norm": optax.tree.norm(gradient)}
-    return TrainState(state.step + 1, params, opt_state), metrics
+    return optax.apply_updates(params, updates), opt_state, metrics
 
 
 def eval_step(

@@ -39,8 +39,8 @@ class HerschelConfig(RunConfig):
     """Side of the random crop [pixel of 2"]."""
     flips: bool = True
     """Random mirror images."""
-    clustering: float = 1.0
-    """How strongly drawn galaxies cluster; 0: not at all."""
+    clustering: float = 0.3
+    """Of drawn galaxies: scatter of the logarithm of their density; 0: none."""
     target_kind: Literal["expected", "observed"] = "expected"
     """Drawn targets without noise, or with that of SCUBA-2."""
     loss: str = "l1+mean_flux+median_flux+aperture"

@@ -1,0 +1,276 @@
+"""The maps of a run of Herschel super-resolution, and the batches cut from them.
+
+Three bands of SPIRE on one grid, the map at 450 um, and a catalogue of it. What a step sees is a
+function of (seed, step).
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from xmm_jax.alternate import alternating
+from xmm_jax.data.folder import replace_file
+from xmm_jax.data.pipeline import KEPT_BYTES, example_numbers
+from xmm_jax.errors import InputError
+from xmm_jax.fields import fingerprint
+from xmm_jax.herschel.config import HerschelConfig
+from xmm_jax.herschel.region import Region, read_region
+from xmm_jax.simulator.submm import draw_field
+
+DRAWN = "drawn"
+MAPS = "maps.txt"
+FIRST = {"train": 0, "validation": 2**29, "test": 2**30}
+"""Number of the first drawn field of each split."""
+VALIDATION_FIELDS = 16
+MOST_SOURCES = 64
+"""Sources of one example that the aperture loss looks at; the brightest."""
+LEAST_LIVE = 0.9
+"""Share of live pixels that a crop should have; after so many tries any will do:"""
+TRIES = 20
+
+
+class Regions(NamedTuple):
+    """Regions by number, made or read when they are asked for."""
+
+    total: int
+    get: Callable[[int], Region]
+
+
+def draw_region(number: int, config: HerschelConfig) -> Region:
+    """Drawn field of a number.
+
+    Parameters
+    ----------
+    number : int
+        Of the field.
+    config : HerschelConfig
+        Side, clustering, kind of target.
+    """
+    key = jax.random.fold_in(jax.random.key(0), number)
+    field = jax.device_get(draw_field(key, side=config.side, clustering=config.clustering))
+    observed = config.target_kind == "observed"
+    live = field.flux > 0
+    return Region(
+        f"field {number}",
+        np.asarray(field.bands),
+        np.asarray(field.observed_target if observed else field.target),
+        np.ones(field.target.shape, bool),
+        *(np.asarray(column)[live] for column in (field.x, field.y, field.flux)),
+        both=False,
+    )
+
+
+def find_data(config: HerschelConfig) -> str:
+    """Names of the maps of a run: ``drawn``, folders.
+
+    Raises
+    ------
+    InputError
+        If a folder does not hold the four maps.
+    """
+    for name in sources_of(config, config.data):
+        if name != DRAWN:
+            read_region(name, least_mjy=config.least_mjy)
+    return config.data
+
+
+def sources_of(config: HerschelConfig, data: str) -> list[str]:
+    """Parts of a name of data: one, or several that alternate."""
+    return data.split(",") if config.alternate else [data]
+
+
+def data_digest(config: HerschelConfig, data: str) -> str:
+    """By which the same maps are known: settings and code that draw them, names and sizes."""
+    marks = []
+    for name in sources_of(config, data):
+        if name == DRAWN:
+            drawn = {n: getattr(config, n) for n in ("fields", "side", "clustering", "target_kind")}
+            marks.append(fingerprint(drawn))
+        else:
+            marks.append(hashlib.sha256(_listing(name).encode()).hexdigest())
+    return ",".join(marks)
+
+
+def keep_data(config: HerschelConfig, run: Path, data: str) -> None:
+    """Note in a run folder which files it is made with, or check that they are the same.
+
+    Raises
+    ------
+    InputError
+        If the run was made with others.
+    """
+    text = "".join(_listing(name) for name in sources_of(config, data) if name != DRAWN)
+    if not (run / MAPS).exists():
+        replace_file(run / MAPS, text.encode())
+    elif (run / MAPS).read_text() != text:
+        raise InputError(f"{run}: made with other maps than {data}; choose another --run")
+
+
+def open_regions(config: HerschelConfig, name: str, split: str) -> Regions:
+    """Regions of a split; as many are kept in memory as fit in a quarter of it.
+
+    Parameters
+    ----------
+    config : HerschelConfig
+        How many, how large.
+    name : str
+        ``"drawn"``, or a folder, of which the last fifth of the rows is there to validate.
+    split : {"train", "validation", "test"}
+        Which.
+    """
+    if name != DRAWN:
+        region = read_region(name, least_mjy=config.least_mjy)
+        border = int(0.8 * region.target.shape[0]) // config.crop * config.crop or config.crop
+        rows = slice(0, border) if split == "train" else slice(border, None)
+        part = region.window(rows, slice(0, region.target.shape[1]))
+        return Regions(1, lambda number: part)
+    total = config.fields if split == "train" else VALIDATION_FIELDS
+    kept = min(total, max(1, KEPT_BYTES // (20 * config.side**2)))
+
+    def get(number: int) -> Region:
+        return draw_region(FIRST[split] + number, config)
+
+    return Regions(total, functools.lru_cache(maxsize=kept)(get))
+
+
+def training_batches(
+    config: HerschelConfig, data: str, *, start_step: int
+) -> Generator[Mapping[str, Any], None, None]:
+    """Batches of this process from the given step on, a function of (seed, step) alone.
+
+    Parameters
+    ----------
+    config : HerschelConfig
+        Seed, batch size, crop, flips.
+    data : str
+        From `find_data`.
+    start_step : int
+        Number of steps made before.
+    """
+    sources = [functools.partial(_batches, config, name) for name in sources_of(config, data)]
+    return alternating(sources, start_step=start_step)
+
+
+def _batches(
+    config: HerschelConfig, name: str, start_step: int
+) -> Generator[Mapping[str, Any], None, None]:
+    regions = open_regions(config, name, "train")
+    for step in range(start_step, config.steps):
+        numbers = example_numbers(step, config.batch_size)
+        mine = numbers.reshape(jax.process_count(), -1)[jax.process_index()]
+        yield _stack([cut_example(config, regions, int(number)) for number in mine])
+
+
+def cut_example(config: HerschelConfig, regions: Regions, number: int) -> dict[str, Any]:
+    """One example of a run.
+
+    Parameters
+    ----------
+    config : HerschelConfig
+        Seed, crop, flips.
+    regions : Regions
+        What to cut from; each is used once in an epoch, in an order of its own.
+    number : int
+        Of the example, from the start of the run.
+    """
+    epoch, place = divmod(number, regions.total)
+    order = _generator(config.seed, epoch, 1).permutation(regions.total)
+    region, random = regions.get(int(order[place])), _generator(config.seed, number, 2)
+    height, width = region.target.shape[:2]
+    if min(height, width) < config.crop:
+        raise InputError(f"{region.name}: {height} x {width} pixels, --crop={config.crop}")
+    for _ in range(TRIES):
+        y, x = (int(random.integers(side - config.crop + 1)) for side in (height, width))
+        part = region.window(slice(y, y + config.crop), slice(x, x + config.crop))
+        if part.valid.mean() > LEAST_LIVE:
+            break
+    if config.flips:
+        part = part.mirrored(*(bool(one) for one in random.integers(2, size=2)))
+    return to_example(part, least_mjy=config.least_mjy)
+
+
+def validation_batches(config: HerschelConfig, data: str) -> Iterator[Mapping[str, Any]]:
+    """Every validation field of the first source once, one on each device at a time.
+
+    Parameters
+    ----------
+    config : HerschelConfig
+        Number of fields.
+    data : str
+        From `find_data`.
+    """
+    regions = open_regions(config, sources_of(config, data)[0], "validation")
+    total = min(config.eval_fields or regions.total, regions.total)
+    size = (config.devices or jax.local_device_count()) * jax.process_count()
+    for first in range(0, total, size):
+        mine = np.arange(first, first + size).reshape(jax.process_count(), -1)[jax.process_index()]
+        examples = [_whole(regions.get(int(min(n, total - 1))), config) for n in mine]
+        yield _stack(examples) | {"weight": (mine < total).astype(np.float32)}
+
+
+def _whole(region: Region, config: HerschelConfig) -> dict[str, Any]:
+    """A region cut to the sides of a drawn field, or smaller ones that the network can halve."""
+    step = 2**config.network.depth
+    sides = [min(length, config.side) // step * step for length in region.target.shape[:2]]
+    if min(sides) < step:
+        raise InputError(f"{region.name}: too small to validate; fewer --network.depth would do")
+    part = region.window(slice(0, sides[0]), slice(0, sides[1]))
+    return to_example(part, least_mjy=config.least_mjy)
+
+
+def to_example(region: Region, *, least_mjy: float) -> dict[str, Any]:
+    """Arrays of an example; sources fainter than the least are left out, so are too many."""
+    bright = np.flatnonzero(region.flux >= least_mjy)
+    bright = bright[np.argsort(-region.flux[bright], kind="stable")][:MOST_SOURCES]
+    catalogue = np.zeros((3, MOST_SOURCES), np.float32)
+    catalogue[:, : len(bright)] = region.x[bright], region.y[bright], np.ones(len(bright))
+    x, y, listed = catalogue
+    return {
+        "bands": np.ascontiguousarray(region.bands, np.float32),
+        "target": np.ascontiguousarray(region.target, np.float32),
+        "valid": np.ascontiguousarray(region.valid),
+        "x": x,
+        "y": y,
+        "listed": listed,
+        "both": np.float32(region.both),
+        "weight": np.float32(1.0),
+    }
+
+
+def batch_shapes(config: HerschelConfig, lead: tuple[int, ...]) -> dict[str, Any]:
+    """Shapes and types of a batch of a run.
+
+    Parameters
+    ----------
+    config : HerschelConfig
+        Crop.
+    lead : tuple of int
+        Axes before y and x.
+    """
+    side, none = config.crop, np.zeros(0, np.float32)
+    image = np.zeros((side, side, 1), np.float32)
+    empty = Region("", image.repeat(3, 2), image, image > 0, none, none, none, both=False)
+    return {
+        name: jax.ShapeDtypeStruct((*lead, *np.shape(value)), value.dtype)
+        for name, value in to_example(empty, least_mjy=1.0).items()
+    }
+
+
+def _stack(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {name: np.stack([one[name] for one in examples]) for name in examples[0]}
+
+
+def _generator(seed: int, number: int, purpose: int) -> np.random.Generator:
+    words = np.array([seed, number * 4 + purpose], np.uint64)
+    return np.random.Generator(np.random.Philox(key=words))
+
+
+def _listing(folder: str) -> str:
+    """Names and sizes of the files, a line each."""
+    files = sorted(path for path in Path(folder).iterdir() if path.is_file())
+    return "".join(f"{path} {path.stat().st_size}\n" for path in files)

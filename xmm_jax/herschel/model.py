@@ -1,0 +1,142 @@
+"""A trained network for Herschel maps, its units, and answers to maps of any size."""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
+from xmm_jax.config import from_json, read_json
+from xmm_jax.errors import InputError
+from xmm_jax.herschel.config import GalaxyGANConfig, HerschelConfig
+from xmm_jax.log import validation_losses
+from xmm_jax.models.galaxygan import GalaxyGAN
+from xmm_jax.mosaic import mosaic
+from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.simulator.submm import BANDS_UM
+
+LOW_MJY, HIGH_MJY = -5.0, 80.0
+"""Between which the target lies in network units 0 to 1 [mJy/beam]; ours."""
+BAND_MJY = 20.0
+"""Knee of the asinh of the bands [mJy/beam], about three times their confusion; ours."""
+SOFTENING = 10.0
+"""asinh(10 x) / asinh(10): the stretch of GalaxyGAN (peers, asinh(10 x) / 3)."""
+STRIDE_SHARE = 4
+"""Windows of a large map begin every fourth of their side."""
+
+
+class HerschelState(NamedTuple):
+    """All that changes during training; statistics are those of batch normalisation."""
+
+    step: jax.Array
+    params: Any
+    statistics: Any
+    opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class HerschelModel:
+    """A network with weights; made by `load_run`.
+
+    Attributes
+    ----------
+    name : str
+        Of the run folder.
+    config : HerschelConfig
+        How it was trained.
+    params, statistics : pytree
+        Weights, and running statistics.
+    step : int
+        Of the run.
+    """
+
+    name: str
+    config: HerschelConfig
+    params: Any
+    statistics: Any
+    step: int
+
+    def super_resolve(self, bands: np.ndarray) -> np.ndarray:
+        """Map at 450 um [mJy/beam], [y, x], from bands [y, x, 3] [mJy/beam].
+
+        What the network sees of a window depends on the whole of it. Maps larger than its crop are
+        therefore answered in overlapping windows, of which the mean is taken.
+        """
+        images = {str(um): bands[None, ..., i] for i, um in enumerate(BANDS_UM)}
+
+        def said(parts: dict[str, np.ndarray]) -> np.ndarray:
+            stacked = np.stack(list(parts.values()), axis=-1).astype(np.float32)
+            return np.asarray(_apply(self.config.network, self.params, self.statistics, stacked))
+
+        side = self.config.side
+        if bands.shape[:2] == (side, side):
+            return said(images)[0, ..., 0]
+        return mosaic(said, images, window=side, stride=side // STRIDE_SHARE)[0, ..., 0]
+
+
+def make_network(config: GalaxyGANConfig, *, axis_name: str | None = None) -> GalaxyGAN:
+    """Network of settings; its statistics are those of a batch over the devices of an axis."""
+    return GalaxyGAN(
+        filters=config.filters,
+        depth=config.depth,
+        bands=len(BANDS_UM),
+        dropout=config.dropout,
+        axis_name=axis_name,
+    )
+
+
+def start_variables(seed: int, config: GalaxyGANConfig) -> tuple[Any, Any]:
+    """First weights, first statistics."""
+    network, side = make_network(config), 2**config.depth
+    draw = jax.jit(functools.partial(network.init, train=False))
+    variables = draw(jax.random.key(seed), jnp.zeros((1, side, side, len(BANDS_UM))))
+    return variables["params"], variables["batch_stats"]
+
+
+def to_inputs(bands: jax.Array) -> jax.Array:
+    """Bands [mJy/beam] as the network sees them, any shape."""
+    return jnp.asinh(bands / BAND_MJY)
+
+
+def to_mjy(outputs: jax.Array) -> jax.Array:
+    """Network units 0 to 1 as mJy/beam, any shape: faint fluxes get most of the range."""
+    share = jnp.sinh(outputs * math.asinh(SOFTENING)) / SOFTENING
+    return LOW_MJY + (HIGH_MJY - LOW_MJY) * share
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(config: GalaxyGANConfig, params: Any, statistics: Any, bands: jax.Array) -> jax.Array:
+    variables = {"params": params, "batch_stats": statistics}
+    outputs: Any = make_network(config).apply(variables, to_inputs(bands), train=False)
+    return to_mjy(outputs)
+
+
+def load_run(run: str | Path) -> HerschelModel:
+    """The best weights of a run folder.
+
+    Parameters
+    ----------
+    run : str or Path
+        Written by ``train --task=herschel``.
+
+    Raises
+    ------
+    InputError
+        If it is no such folder, or its checkpoint is damaged.
+    """
+    run = Path(run)
+    task = read_json(run / CONFIG).get("task")
+    if task != HerschelConfig.task:
+        raise InputError(f"{run}: made with --task={task}, not {HerschelConfig.task}")
+    config = from_json(run / CONFIG, HerschelConfig)
+    params, statistics = start_variables(0, config.network)
+    opt_state = make_optimiser(config.optim, steps=config.steps).init(params)
+    wanted = {"params": params, "statistics": statistics, "opt_state": opt_state}
+    step, part = restore_best(run, validation_losses(run / METRICS), wanted)
+    params = averaged_params(part["params"], part["opt_state"])
+    return HerschelModel(run.resolve().name, config, params, part["statistics"], step)

@@ -1,0 +1,109 @@
+"""A piece of sky: three bands of SPIRE, the map at 450 um and its catalogue, on one grid."""
+
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xmm_jax.data.spire import common_grid, read_map
+from xmm_jax.errors import InputError
+from xmm_jax.metrics.submm_sources import detect
+from xmm_jax.simulator.submm import BANDS_UM, PIXEL_ARCSEC, TARGET_FWHM_ARCSEC
+
+TARGET_UM = 450
+
+
+class Region(NamedTuple):
+    """Maps on one grid of 2" pixels.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    bands : ndarray
+        250, 350, 500 um [mJy/beam], [y, x, 3].
+    target : ndarray
+        450 um [mJy/beam], [y, x, 1].
+    valid : ndarray of bool
+        Live pixels, [y, x, 1].
+    x, y : ndarray
+        Sources [pixel], [source].
+    flux : ndarray
+        Of the sources at 450 um [mJy].
+    both : bool
+        Whether the aperture loss also looks where the prediction has sources: real maps.
+    """
+
+    name: str
+    bands: np.ndarray
+    target: np.ndarray
+    valid: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    flux: np.ndarray
+    both: bool
+
+    def window(self, rows: slice, columns: slice) -> "Region":
+        """Part of it, with the sources in that part."""
+        part = self.target[rows, columns]
+        x, y = self.x - (columns.start or 0), self.y - (rows.start or 0)
+        inside = (np.minimum(x, y) >= -0.5) & (x < part.shape[1] - 0.5) & (y < part.shape[0] - 0.5)
+        return self._replace(
+            bands=self.bands[rows, columns],
+            target=part,
+            valid=self.valid[rows, columns],
+            x=x[inside],
+            y=y[inside],
+            flux=self.flux[inside],
+        )
+
+    def mirrored(self, along_y: bool, along_x: bool) -> "Region":
+        """Mirror image; the beams are round."""
+        turn = np.s_[:: -1 if along_y else 1, :: -1 if along_x else 1]
+        height, width = self.target.shape[:2]
+        return self._replace(
+            bands=self.bands[turn],
+            target=self.target[turn],
+            valid=self.valid[turn],
+            x=width - 1 - self.x if along_x else self.x,
+            y=height - 1 - self.y if along_y else self.y,
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def read_region(folder: str, *, least_mjy: float) -> Region:
+    """Real maps of a folder, on a common grid, with a catalogue of that at 450 um.
+
+    Parameters
+    ----------
+    folder : str
+        Holds one FITS file of each band: 250, 350, 500 um of SPIRE and 450 um of SCUBA-2.
+    least_mjy : float
+        Faintest source of the catalogue [mJy].
+
+    Raises
+    ------
+    InputError
+        If a map is missing, there are two of a band, or one cannot be read.
+    """
+    files = sorted(path for path in Path(folder).glob("*.fits*") if path.is_file())
+    found: dict[int, Path] = {}
+    maps = {}
+    for path in files:
+        one = read_map(path)
+        band = int(one.band_um)
+        if band in found:
+            raise InputError(f"{path}: {found[band].name} is at {band} um too; keep one of them")
+        found[band], maps[band] = path, one
+    missing = [str(band) for band in (*BANDS_UM, TARGET_UM) if band not in maps]
+    if missing:
+        raise InputError(f"{folder}: no map at {', '.join(missing)} um in there; four are needed")
+    bands = [maps[band] for band in BANDS_UM]
+    grid = common_grid(bands, maps[TARGET_UM], pixel_arcsec=PIXEL_ARCSEC)
+    image = np.where(grid.valid, grid.target, 0.0)[..., 0]
+    width = TARGET_FWHM_ARCSEC / PIXEL_ARCSEC
+    sources = detect(image, threshold_mjy=least_mjy, fwhm_pixel=width)
+    return Region(
+        Path(folder).name, grid.bands, grid.target, grid.valid, *sources[:3], both=True
+    )
