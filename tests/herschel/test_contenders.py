@@ -12,6 +12,7 @@ from xmm_jax.herschel.contenders import (
     paint,
     rescaled,
     tune,
+    tune_iterations,
 )
 from xmm_jax.metrics.submm_sources import Sources, beam_fwhm, detect, stack_psf
 
@@ -95,6 +96,13 @@ def test_deconvolution_sharpens_and_keeps_the_flux():
         box = np.s_[centre_y - 12 : centre_y + 13, centre_x - 12 : centre_x + 13]
         assert image[box].sum() == pytest.approx(target[box].sum(), rel=0.05)
         assert image[box].max() == pytest.approx(flux, rel=0.3)
+
+
+def test_noise_calls_for_fewer_iterations():
+    choices = (3, 30, 300)
+    tuning = Tuning(COLOUR, 0.5)
+    assert tune_iterations([field(1)[:2]], tuning, choices=choices) == 300
+    assert tune_iterations([field(1, noise=30.0)[:2]], tuning, choices=choices) < 300
 
 
 def test_deconvolution_separates_what_the_beam_blends():
