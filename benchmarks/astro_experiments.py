@@ -1,6 +1,7 @@
 """The eleven experiments of Astro U-net, each trained for a short time from two seeds.
 
     python benchmarks/astro_experiments.py --out=FOLDER [--steps=300] [--seeds=2]
+                                           [--names=exp01,exp02] [--form=plain]
 
 Same drawn fields, same steps, same crops for all: 128 x 128 pixels, batches of 4, 16 filters, Adam
 at 1e-3 with a cosine, live noise, the long exposure as the target. The network corrects its input
@@ -48,25 +49,25 @@ PUBLISHED = {
 COLUMNS = ("RFE", "TPR", "F", "SNR_f", "PSNR", "SSIM", "KL")
 
 
-def scaled(name, seed, steps, out):
+def scaled(name, seed, args):
     """Settings of one short run."""
     preset = PRESETS[name]
     return dataclasses.replace(
         preset,
         seed=seed,
-        steps=steps,
-        run=str(out / f"{name}-seed{seed}"),
+        steps=args.steps,
+        run=str(args.out / f"{name}-seed{seed}"),
         batch_size=4,
         crop=128,
         noise="live",
         side=SIDE,
         fields=48,
         flips=True,
-        eval_every=steps,
+        eval_every=args.steps,
         eval_fields=2,
         log_every=20,
         optim=OptimConfig(learning_rate=1e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
-        network=dataclasses.replace(preset.network, filters=16, form="residual"),
+        network=dataclasses.replace(preset.network, filters=16, form=args.form),
     )
 
 
@@ -122,24 +123,28 @@ def main():
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--names", default=",".join(EXPERIMENTS))
+    parser.add_argument("--form", choices=("residual", "plain"), default="residual")
     args = parser.parse_args()
+    names = args.names.split(",")
     images = [draw_image(FIRST["test"] + i, SIDE) for i in range(FIELDS)]
     figures = {}
     for seed in range(args.seeds):  # the first seed of all comes first, for an early look
-        for name in EXPERIMENTS:
-            run = train(scaled(name, seed, args.steps, args.out))
+        for name in names:
+            run = train(scaled(name, seed, args))
             judged = judge(run, images)
             figures[name, seed] = judged["network"]
             print(name, seed, judged["network"], flush=True)
     found = {
         "steps": args.steps,
+        "form": args.form,
         "fields": FIELDS,
         "input": judged[REFERENCE],
         "experiments": {
             name: {
                 k: spread([figures[name, seed][k] for seed in range(args.seeds)]) for k in FIGURES
             }
-            for name in EXPERIMENTS
+            for name in names
         },
     }
     (args.out / "astro-experiments.json").write_text(json.dumps(found, indent=1) + "\n")
