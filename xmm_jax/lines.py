@@ -8,12 +8,14 @@ from xmm_jax.astro_unet import line as astro_line
 from xmm_jax.config import RunConfig, read_json
 from xmm_jax.errors import InputError
 from xmm_jax.flags import read_choice
+from xmm_jax.herschel import line as herschel_line
 from xmm_jax.line import Line
 
 LINES: dict[str, Line] = {
     "sr": counts_line,
     "dn": counts_line,
     "astro_unet": astro_line,
+    "herschel": herschel_line,
 }
 
 

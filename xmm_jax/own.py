@@ -7,8 +7,13 @@ from xmm_jax.errors import Main
 from xmm_jax.flags import read_choice
 
 OWN = {
-    "evaluate": {"astro_unet": "xmm_jax.astro_unet.evaluate"},
-    "enhance": {"astro_unet": "xmm_jax.astro_unet.enhance"},
+    "evaluate": {
+        "astro_unet": "xmm_jax.astro_unet.evaluate",
+        "herschel": "xmm_jax.herschel.evaluate",
+    },
+    "enhance": {
+        "astro_unet": "xmm_jax.astro_unet.enhance",
+    },
 }
 """Verb -> task -> module whose ``main`` serves it; all others are served by the verb itself."""
 

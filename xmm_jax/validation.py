@@ -80,9 +80,10 @@ def mean_over(
 def table(step: int, means: Mapping[str, float], columns: Sequence[str] = COLUMNS) -> str:
     """Two rows, input and prediction, for a person to compare."""
     head = f"step {step}: validation loss {means['loss']:.4f}"
-    lines = [f"{head:<34}" + "".join(f"{name:>10}" for name in columns)]
+    wide = max(10, *(len(name) + 2 for name in columns))
+    lines = [f"{head:<34}" + "".join(f"{name:>{wide}}" for name in columns)]
     for row in ROWS:
         # Small frames have no MS-SSIM.
-        values = "".join(f"{means.get(f'{row}/{name}', math.nan):>10.4g}" for name in columns)
+        values = "".join(f"{means.get(f'{row}/{name}', math.nan):>{wide}.4g}" for name in columns)
         lines.append(f"{row:>32}  {values}")
     return "\n".join(lines)

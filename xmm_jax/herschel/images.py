@@ -184,11 +184,13 @@ def cut_example(config: HerschelConfig, regions: Regions, number: int) -> dict[s
     height, width = region.target.shape[:2]
     if min(height, width) < config.crop:
         raise InputError(f"{region.name}: {height} x {width} pixels, --crop={config.crop}")
+    rows = columns = slice(0)
     for _ in range(TRIES):
         y, x = (int(random.integers(side - config.crop + 1)) for side in (height, width))
-        part = region.window(slice(y, y + config.crop), slice(x, x + config.crop))
-        if part.valid.mean() > LEAST_LIVE:
+        rows, columns = slice(y, y + config.crop), slice(x, x + config.crop)
+        if region.valid[rows, columns].mean() > LEAST_LIVE:
             break
+    part = region.window(rows, columns)
     if config.flips:
         part = part.mirrored(*(bool(one) for one in random.integers(2, size=2)))
     return to_example(part, least_mjy=config.least_mjy)

@@ -65,9 +65,9 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
     combined = combine_flux(parse_loss(config.loss), radius_pixel=RADIUS_PIXEL)
 
     def losses(prediction: jax.Array, batch: Batch) -> jax.Array:
-        live = (jnp.where(batch["valid"], image, 0.0) for image in (prediction, batch["target"]))
+        seen, target = (jnp.where(batch["valid"], i, 0.0) for i in (prediction, batch["target"]))
         catalogue = Catalogue(batch["x"], batch["y"], batch["listed"])
-        return combined(*live, catalogue, both=batch["both"], threshold=config.least_mjy)
+        return combined(seen, target, catalogue, both=batch["both"], threshold=config.least_mjy)
 
     def start() -> HerschelState:
         params, statistics = start_variables(config.seed, config.network)
@@ -79,7 +79,9 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
             raise InputError(f"--init_from={folder}: another network, {other.config.network}")
         say(f"weights from {folder}")
         params, statistics = other.params, other.statistics
-        return state._replace(params=params, statistics=statistics, opt_state=optimiser.init(params))
+        return state._replace(
+            params=params, statistics=statistics, opt_state=optimiser.init(params)
+        )
 
     def update(state: HerschelState, batch: Batch) -> tuple[HerschelState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)

@@ -101,9 +101,14 @@ def read_region(folder: str, *, least_mjy: float) -> Region:
         raise InputError(f"{folder}: no map at {', '.join(missing)} um in there; four are needed")
     bands = [maps[band] for band in BANDS_UM]
     grid = common_grid(bands, maps[TARGET_UM], pixel_arcsec=PIXEL_ARCSEC)
-    image = np.where(grid.valid, grid.target, 0.0)[..., 0]
+    live = grid.valid[..., None]
+    images, target = (_levelled(maps, live) for maps in (grid.bands, grid.target))
     width = TARGET_FWHM_ARCSEC / PIXEL_ARCSEC
-    sources = detect(image, threshold_mjy=least_mjy, fwhm_pixel=width)
-    return Region(
-        Path(folder).name, grid.bands, grid.target, grid.valid, *sources[:3], both=True
-    )
+    sources = detect(target[..., 0], threshold_mjy=least_mjy, fwhm_pixel=width)
+    return Region(Path(folder).name, images, target, live, *sources, both=True)
+
+
+def _levelled(maps: np.ndarray, live: np.ndarray) -> np.ndarray:
+    """Maps with a mean of 0 where they are live, and 0 elsewhere: no level of theirs is known."""
+    mean = np.mean(maps, axis=(0, 1), where=live, keepdims=True)
+    return np.where(live, maps - mean, 0.0).astype(np.float32)

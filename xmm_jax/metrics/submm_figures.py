@@ -43,8 +43,8 @@ def pool(tables: Sequence[Table], *, edges: Sequence[float] = EDGES) -> dict[str
         ``fields``; ``completeness`` by true and ``purity`` by measured flux, rows of `rates`;
         ``flux`` of `flux_curve`; ``offsets`` of `offsets`; ``false`` of `false_sources`; ``pixels``
         and ``psf``; ``headline``, what the slides quote: ``completeness`` above 15 mJy, ``purity``
-        of all, ``lowest_purity`` of bins with 10 sources, ``flux_ratio`` above 9 mJy. Plain JSON
-        types, None where there is no value.
+        of all, ``bright_purity`` above 15 mJy, ``lowest_purity`` of bins with 10 sources,
+        ``flux_ratio`` above 9 mJy. Plain JSON types, None where there is no value.
 
     Raises
     ------
@@ -60,6 +60,7 @@ def pool(tables: Sequence[Table], *, edges: Sequence[float] = EDGES) -> dict[str
     seen = np.isfinite(true["measured"])
     purity = rates(found["flux"], found["real"] > 0, found["chance"] > 0, edges=edges)
     bright = true["flux"] >= SEED_COMPLETENESS_MJY
+    strong = found["flux"] >= SEED_COMPLETENESS_MJY
     good = seen & (true["flux"] >= SEED_FLUX_MJY)
     ratios = true["measured"][good] / true["flux"][good]
     worst = [row["value"] for row in purity if row["number"] >= 10]
@@ -75,6 +76,7 @@ def pool(tables: Sequence[Table], *, edges: Sequence[float] = EDGES) -> dict[str
         "headline": {
             "completeness": _share(int(seen[bright].sum()), int(bright.sum())),
             "purity": _share(int(found["real"].sum()), len(found["real"])),
+            "bright_purity": _share(int(np.sum(found["real"][strong])), int(strong.sum())),
             "lowest_purity": min(worst) if worst else None,
             "flux_ratio": _plain(float(np.median(ratios)) if len(ratios) else math.nan),
         },
