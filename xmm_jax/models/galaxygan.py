@@ -26,6 +26,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xmm_jax.models.transposed import Doubled
+
 SLOPE = 0.2
 """Of leaky ReLU for negative values (pix2pix, section 6.1.1)."""
 
@@ -169,15 +171,7 @@ def _conv(features: int, use_bias: bool, name: str) -> nn.Conv:
     )
 
 
-def _transposed(features: int, use_bias: bool, name: str) -> nn.ConvTranspose:
+def _transposed(features: int, use_bias: bool, name: str) -> Doubled:
     """Pixel i adds kernel[a] to 2 i - 1 + a along both axes: the transpose of `_conv`."""
-    return nn.ConvTranspose(
-        features,
-        (4, 4),
-        strides=(2, 2),
-        padding="SAME",
-        use_bias=use_bias,
-        kernel_init=nn.initializers.normal(WIDTH),
-        transpose_kernel=True,  # kernel [a, b, out, in], as in TensorFlow
-        name=name,
-    )
+    start = nn.initializers.normal(WIDTH)
+    return Doubled(features, side=4, use_bias=use_bias, kernel_init=start, name=name)

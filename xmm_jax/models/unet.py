@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xmm_jax.models.transposed import Doubled
+
 LEVELS = 4
 STEP = 2**LEVELS
 """Side of the input squares that share one pixel of the bottom [pixel]."""
@@ -164,16 +166,9 @@ class UNet(nn.Module):
 
     def _finer(self, y: jax.Array, filters: int, name: str) -> jax.Array:
         """Transposed convolution of 2x2: pixel (i, j) gives (2 i + a, 2 j + b) by kernel[a, b]."""
-        return nn.ConvTranspose(
-            filters,
-            (2, 2),
-            strides=(2, 2),
-            padding="VALID",
-            use_bias=False,
-            kernel_init=nn.initializers.truncated_normal(TRANSPOSED_WIDTH),
-            transpose_kernel=True,  # kernel [a, b, out, in], as in TensorFlow
-            name=f"{name}_transposed",
-        )(y)
+        start = nn.initializers.truncated_normal(TRANSPOSED_WIDTH)
+        name = f"{name}_transposed"
+        return Doubled(filters, side=2, use_bias=False, kernel_init=start, name=name)(y)
 
     def _check(self, inputs: jax.Array, ratio: jax.Array | None) -> None:
         if self.activation not in ACTIVATIONS or self.ratio not in RATIOS:
