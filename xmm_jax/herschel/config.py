@@ -7,6 +7,7 @@ from typing import Literal
 from xmm_jax.config import OptimConfig, RunConfig, check_run
 from xmm_jax.errors import InputError
 from xmm_jax.presets import parse_run
+from xmm_jax.simulator.submm import TARGET_FWHM_ARCSEC
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,8 @@ class GalaxyGANConfig:
     """Levels; sides of images are multiples of 2 to this power."""
     dropout: float = 0.5
     """In the first three levels up, while training."""
+    blur_arcsec: float = 0.0
+    """Width (FWHM) of a Gaussian that its output is blurred with [arcsec]; 0: not at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,8 @@ def check(config: HerschelConfig) -> None:
     network = config.network
     if not 2 <= network.depth <= 8 or network.filters < 1 or not 0 <= network.dropout < 1:
         raise InputError("--network.depth is 2 to 8, --network.filters 1 or more, dropout below 1")
+    if not 0 <= network.blur_arcsec <= TARGET_FWHM_ARCSEC:
+        raise InputError(f"--network.blur_arcsec is 0 to {TARGET_FWHM_ARCSEC}, the beam at 450 um")
     step = 2**network.depth
     for name in ("crop", "side"):
         if getattr(config, name) % step:

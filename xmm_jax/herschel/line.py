@@ -23,7 +23,7 @@ from xmm_jax.herschel.model import (
     make_network,
     start_variables,
     to_inputs,
-    to_mjy,
+    to_map,
 )
 from xmm_jax.line import Learner
 from xmm_jax.log import say
@@ -95,7 +95,7 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
             )
-            per_image = losses(to_mjy(outputs), batch)
+            per_image = losses(to_map(outputs, config.network), batch)
             return jnp.sum(per_image * batch["weight"]), changed["batch_stats"]
 
         (total, statistics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
@@ -111,7 +111,7 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
     def evaluate(kept: tuple[Any, Any], batch: Batch) -> dict[str, jax.Array]:
         variables = {"params": kept[0], "batch_stats": kept[1]}
         outputs: Any = network.apply(variables, to_inputs(batch["bands"]), train=False)
-        prediction = to_mjy(outputs)
+        prediction = to_map(outputs, config.network)
         found = {"loss": losses(prediction, batch)} | figures(prediction, batch)
         return weighted_sums(found, batch["weight"])
 

@@ -15,13 +15,14 @@ from xmm_jax.config import from_json, read_json
 from xmm_jax.errors import InputError
 from xmm_jax.herschel.config import GalaxyGANConfig, HerschelConfig
 from xmm_jax.log import validation_losses
+from xmm_jax.losses.ssim import blur, window
 from xmm_jax.models.galaxygan import GalaxyGAN
 from xmm_jax.mosaic import mosaic
 from xmm_jax.optim import averaged_params, make_optimiser
-from xmm_jax.simulator.submm import BANDS_UM
+from xmm_jax.simulator.submm import BANDS_UM, PIXEL_ARCSEC, SIGMA_OF_FWHM
 
-LOW_MJY, HIGH_MJY = -5.0, 80.0
-"""Between which the target lies in network units 0 to 1 [mJy/beam]; ours."""
+LOW_MJY, HIGH_MJY = -5.0, 160.0
+"""What 0 and 1 of the network are [mJy/beam]; ours."""
 BAND_MJY = 20.0
 """Knee of the asinh of the bands [mJy/beam], about three times their confusion; ours."""
 SOFTENING = 10.0
@@ -109,11 +110,28 @@ def to_mjy(outputs: jax.Array) -> jax.Array:
     return LOW_MJY + (HIGH_MJY - LOW_MJY) * share
 
 
+def to_map(outputs: jax.Array, config: GalaxyGANConfig) -> jax.Array:
+    """Map at 450 um [mJy/beam] of outputs of a network, ``[b, y, x, 1]`` both.
+
+    The last transposed convolution gives each of four neighbours features of its own, which shows
+    as a grid until training has brought them together. A blur narrower than the beam takes the
+    grid away, and nothing that the beam would leave.
+    """
+    image = to_mjy(outputs)
+    if not config.blur_arcsec:
+        return image
+    sigma = config.blur_arcsec * SIGMA_OF_FWHM / PIXEL_ARCSEC
+    reach = math.ceil(4 * sigma)
+    room = ((0, 0), (reach, reach), (reach, reach))
+    wide = jnp.pad(image[..., 0], room, mode="edge")
+    return blur(wide, window(2 * reach + 1, sigma))[..., None]
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _apply(config: GalaxyGANConfig, params: Any, statistics: Any, bands: jax.Array) -> jax.Array:
     variables = {"params": params, "batch_stats": statistics}
     outputs: Any = make_network(config).apply(variables, to_inputs(bands), train=False)
-    return to_mjy(outputs)
+    return to_map(outputs, config)
 
 
 def load_run(run: str | Path) -> HerschelModel:
