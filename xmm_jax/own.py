@@ -13,6 +13,7 @@ OWN = {
     },
     "enhance": {
         "astro_unet": "xmm_jax.astro_unet.enhance",
+        "herschel": "xmm_jax.herschel.enhance",
     },
 }
 """Verb -> task -> module whose ``main`` serves it; all others are served by the verb itself."""

@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 
 from xmm_jax import evaluate, train
 from xmm_jax.herschel.model import load_run
+from xmm_jax.herschel.region import read_bands
 from xmm_jax.log import read_metrics
 from xmm_jax.simulator.submm import draw_field
 
@@ -113,3 +114,31 @@ def test_evaluate_on_real_maps(run, maps, tmp_path, capsys):
     found = json.loads((tmp_path / "judged" / "metrics.json").read_text())
     assert found["figures"]["target"]["headline"]["purity"] > 0.95
     assert load_run(run).name in found["figures"]
+
+
+def test_enhance(run, maps, tmp_path, capsys):
+    from xmm_jax.enhance import main
+
+    out = tmp_path / "map450.fits"
+    flags = [str(maps), "--task=herschel", f"--model={run}", f"--out={out}"]
+    main(flags)
+    assert "brightest pixel" in capsys.readouterr().out
+    with fits.open(out) as hdus:
+        header, image = hdus[0].header, hdus[0].data
+    assert (header["BUNIT"], header["WAVELNTH"]) == ("mJy/beam", 450.0)
+    assert header["BMAJ"] * 3600 == pytest.approx(7.9)
+    place = WCS(header).world_to_pixel_values(150.1, 2.2)  # the middle of the maps
+    assert np.allclose(place, (np.array(image.shape) - 1) / 2, atol=0.01)
+    bands, valid, _ = read_bands(str(maps))
+    assert np.array_equal(np.isfinite(image), valid[..., 0])
+    wanted = load_run(run).super_resolve(bands)
+    assert np.allclose(image[valid[..., 0]], wanted[valid[..., 0]], rtol=1e-5)
+    for wrong in (
+        flags,
+        ["--task=herschel", str(maps)],
+        [str(tmp_path), *flags[1:], "--overwrite"],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(wrong)
+        assert stopped.value.code == 2
+    assert "no map at 250, 350, 500 um" in capsys.readouterr().err

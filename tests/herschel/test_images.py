@@ -148,7 +148,7 @@ def test_bad_folders_are_refused(config, write_maps, tmp_path):
     (folder / "other.fits").unlink()
     with pytest.raises(InputError, match="no map at 350 um"):
         read_region(str(folder), least_mjy=4.5)
-    with pytest.raises(InputError, match="four are needed"):
+    with pytest.raises(InputError, match="4 are needed"):
         find_data(dataclasses.replace(config, data=str(tmp_path / "nowhere")))
 
 

@@ -202,6 +202,33 @@ def tangent_header(
     return header
 
 
+def grid_about(target: SubmmMap, pixel_arcsec: float) -> fits.Header:
+    """Grid just large enough for the valid pixels of a map.
+
+    Parameters
+    ----------
+    target : SubmmMap
+        With at least one valid pixel.
+    pixel_arcsec : float
+        Side of a pixel of the grid [arcsec].
+
+    Returns
+    -------
+    Header
+        A tangent projection about the middle of them, north up.
+    """
+    rows, columns = np.nonzero(target.valid)
+    middle = 0.5 * (columns.min() + columns.max()), 0.5 * (rows.min() + rows.max())
+    sky: Any = target.wcs.pixel_to_world(*middle)
+    sky = sky.icrs
+    header = tangent_header((sky.ra.deg, sky.dec.deg), (1, 1), pixel_arcsec)
+    live: Any = target.wcs.pixel_to_world(columns, rows)
+    places: Any = WCS(header).world_to_pixel(live)
+    # The middle stays where it is: as many pixels on one side as on the other.
+    shape = tuple(2 * int(np.ceil(np.abs(axis).max())) + 1 for axis in places[::-1])
+    return tangent_header((sky.ra.deg, sky.dec.deg), (shape[0], shape[1]), pixel_arcsec)
+
+
 def common_grid(
     maps: Sequence[SubmmMap],
     target: SubmmMap,
@@ -241,7 +268,7 @@ def common_grid(
         raise InputError(f"{target.path}: a map at {target.band_um} um; give one at 450 um")
     if not target.valid.any():
         raise InputError(f"{target.path}: there is no valid pixel; fetch or make the map again")
-    header = _grid_about(target, pixel_arcsec)
+    header = grid_about(target, pixel_arcsec)
     ordered = sorted(maps, key=lambda image: image.band_um)
     planes = [reproject_to(image, header, order=order) for image in (*ordered, target)]
     valid = np.all([live for _, live in planes], axis=0)
@@ -353,17 +380,3 @@ def _filled(image: SubmmMap) -> np.ndarray:
         ~image.valid, return_distances=False, return_indices=True
     )
     return image.flux[rows, columns].astype(np.float64)
-
-
-def _grid_about(target: SubmmMap, pixel_arcsec: float) -> fits.Header:
-    """Grid just large enough for the valid pixels of the target."""
-    rows, columns = np.nonzero(target.valid)
-    middle = 0.5 * (columns.min() + columns.max()), 0.5 * (rows.min() + rows.max())
-    sky: Any = target.wcs.pixel_to_world(*middle)
-    sky = sky.icrs
-    header = tangent_header((sky.ra.deg, sky.dec.deg), (1, 1), pixel_arcsec)
-    live: Any = target.wcs.pixel_to_world(columns, rows)
-    places: Any = WCS(header).world_to_pixel(live)
-    # The middle stays where it is: as many pixels on one side as on the other.
-    shape = tuple(2 * int(np.ceil(np.abs(axis).max())) + 1 for axis in places[::-1])
-    return tangent_header((sky.ra.deg, sky.dec.deg), (shape[0], shape[1]), pixel_arcsec)

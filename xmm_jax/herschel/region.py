@@ -1,17 +1,24 @@
 """A piece of sky: three bands of SPIRE, the map at 450 um and its catalogue, on one grid."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from astropy.io import fits
 
-from xmm_jax.data.spire import common_grid, read_map
+from xmm_jax.data.spire import (
+    TARGET_UM,
+    SubmmMap,
+    common_grid,
+    grid_about,
+    read_map,
+    reproject_to,
+)
 from xmm_jax.errors import InputError
 from xmm_jax.metrics.submm_sources import detect
 from xmm_jax.simulator.submm import BANDS_UM, PIXEL_ARCSEC, TARGET_FWHM_ARCSEC
-
-TARGET_UM = 450
 
 
 class Region(NamedTuple):
@@ -87,25 +94,70 @@ def read_region(folder: str, *, least_mjy: float) -> Region:
     InputError
         If a map is missing, there are two of a band, or one cannot be read.
     """
-    files = sorted(path for path in Path(folder).glob("*.fits*") if path.is_file())
-    found: dict[int, Path] = {}
-    maps = {}
-    for path in files:
-        one = read_map(path)
-        band = int(one.band_um)
-        if band in found:
-            raise InputError(f"{path}: {found[band].name} is at {band} um too; keep one of them")
-        found[band], maps[band] = path, one
-    missing = [str(band) for band in (*BANDS_UM, TARGET_UM) if band not in maps]
-    if missing:
-        raise InputError(f"{folder}: no map at {', '.join(missing)} um in there; four are needed")
-    bands = [maps[band] for band in BANDS_UM]
-    grid = common_grid(bands, maps[TARGET_UM], pixel_arcsec=PIXEL_ARCSEC)
+    maps = find_maps(folder, (*BANDS_UM, TARGET_UM))
+    target = maps.pop(TARGET_UM)
+    grid = common_grid(list(maps.values()), target, pixel_arcsec=PIXEL_ARCSEC)
     live = grid.valid[..., None]
-    images, target = (_levelled(maps, live) for maps in (grid.bands, grid.target))
+    images, image = (_levelled(maps, live) for maps in (grid.bands, grid.target))
     width = TARGET_FWHM_ARCSEC / PIXEL_ARCSEC
-    sources = detect(target[..., 0], threshold_mjy=least_mjy, fwhm_pixel=width)
-    return Region(Path(folder).name, images, target, live, *sources, both=True)
+    sources = detect(image[..., 0], threshold_mjy=least_mjy, fwhm_pixel=width)
+    return Region(Path(folder).name, images, image, live, *sources, both=True)
+
+
+def read_bands(folder: str) -> tuple[np.ndarray, np.ndarray, fits.Header]:
+    """Real maps of SPIRE of a folder, on a grid of 2" pixels about the one at 250 um.
+
+    Parameters
+    ----------
+    folder : str
+        Holds one FITS file of each band.
+
+    Returns
+    -------
+    bands : ndarray
+        [mJy/beam], [y, x, 3], of mean 0.
+    valid : ndarray of bool
+        [y, x, 1].
+    header : Header
+        The grid.
+
+    Raises
+    ------
+    InputError
+        As `read_region`.
+    """
+    maps = find_maps(folder, BANDS_UM)
+    header = grid_about(maps[BANDS_UM[0]], PIXEL_ARCSEC)
+    planes = [reproject_to(maps[band], header) for band in BANDS_UM]
+    live = np.all([valid for _, valid in planes], axis=0)[..., None]
+    if not live.any():
+        raise InputError(f"{folder}: the maps have no place in common; put maps of one field in")
+    return _levelled(np.stack([flux for flux, _ in planes], axis=-1), live), live, header
+
+
+def find_maps(folder: str, wanted: Sequence[int]) -> dict[int, SubmmMap]:
+    """Maps of a folder by band [um], in the order wanted; others are left out.
+
+    Raises
+    ------
+    InputError
+        If one is missing, there are two of a band, or a file cannot be read.
+    """
+    found: dict[int, SubmmMap] = {}
+    for path in sorted(path for path in Path(folder).glob("*.fits*") if path.is_file()):
+        one = read_map(path)
+        if one.band_um in found:
+            other = found[one.band_um].path.name
+            raise InputError(f"{path}: {other} is at {one.band_um} um too; keep one of them")
+        found[one.band_um] = one
+    missing = [str(band) for band in wanted if band not in found]
+    if missing:
+        few = f"{len(wanted)} are needed"
+        raise InputError(f"{folder}: no map at {', '.join(missing)} um in there; {few}")
+    for band in wanted:
+        if not found[band].valid.any():
+            raise InputError(f"{found[band].path}: no valid pixel; fetch or make the map again")
+    return {band: found[band] for band in wanted}
 
 
 def _levelled(maps: np.ndarray, live: np.ndarray) -> np.ndarray:
