@@ -4,13 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from xmm_jax.config import OptimConfig
 from xmm_jax.errors import InputError
 from xmm_jax.herschel.config import GalaxyGANConfig, check, parse
 from xmm_jax.herschel.images import training_batches
 from xmm_jax.herschel.line import figures, learn
-from xmm_jax.herschel.model import HIGH_MJY, LOW_MJY, HerschelModel, to_inputs, to_mjy
+from xmm_jax.herschel.model import (
+    HIGH_MJY,
+    LOW_MJY,
+    HerschelModel,
+    to_inputs,
+    to_map,
+    to_mjy,
+)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +130,19 @@ def test_network_units():
     assert float(to_inputs(jnp.array(20.0))) == pytest.approx(np.arcsinh(1.0))
 
 
+def test_blurred_outputs():
+    network = GalaxyGANConfig(blur_arcsec=5.6)
+    outputs = np.random.default_rng(0).uniform(0.1, 0.4, (2, 24, 32, 1)).astype(np.float32)
+    plain, blurred = (to_map(jnp.asarray(outputs), n) for n in (GalaxyGANConfig(), network))
+    assert np.array_equal(plain, to_mjy(jnp.asarray(outputs)))
+    sigma = 5.6 / 2.0 / np.sqrt(8 * np.log(2))
+    wanted = ndimage.gaussian_filter(np.asarray(plain), (0, sigma, sigma, 0), mode="nearest")
+    assert np.allclose(blurred, wanted, atol=0.02 * np.ptp(plain) * 0.01)
+    grid = jnp.asarray(np.indices((1, 24, 32, 1)).sum(0) % 2 * 0.1 + 0.2)  # a chessboard
+    inner = np.s_[:, 6:-6, 6:-6]  # beyond the border there are no neighbours of the other colour
+    assert np.ptp(to_map(grid, network)[inner]) < 0.01 * np.ptp(to_map(grid, GalaxyGANConfig()))
+
+
 def test_large_maps_are_answered_in_windows(config):
     state = learn(config).start()
     model = HerschelModel("m", config, state.params, state.statistics, 0)
@@ -146,6 +167,7 @@ def test_large_maps_are_answered_in_windows(config):
         (["--crop=96"], "multiple of 64"),
         (["--network.depth=9"], "2 to 8"),
         (["--network.dropout=1.0"], "below 1"),
+        (["--network.blur_arcsec=8.0"], "the beam at 450 um"),
         (["--data=drawn,maps"], "--alternate"),
         (["--alternate"], "--alternate"),
         (["--accumulate=2"], "--accumulate"),

@@ -135,6 +135,7 @@ def test_a_perfect_map_is_perfect():
     assert figures["headline"] == {
         "completeness": 1,
         "purity": 1,
+        "bright_purity": 1,
         "lowest_purity": 1,
         "flux_ratio": pytest.approx(1, abs=0.01),
     }
@@ -146,6 +147,7 @@ def test_an_empty_map_finds_nothing_and_an_empty_field_makes_all_false():
     assert empty["headline"] == {
         "completeness": 0,
         "purity": None,
+        "bright_purity": None,
         "lowest_purity": None,
         "flux_ratio": None,
     }

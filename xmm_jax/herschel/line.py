@@ -1,6 +1,6 @@
 """Herschel super-resolution as `train` sees it (`xmm_jax.line`): network, loss, figures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from xmm_jax.herschel.images import training_batches as training_batches
 from xmm_jax.herschel.images import validation_batches as validation_batches
 from xmm_jax.herschel.model import (
     HerschelState,
+    answer,
     load_run,
     make_network,
     start_variables,
@@ -62,30 +63,23 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
     """
     network = make_network(config.network, axis_name=AXIS)
     optimiser = make_optimiser(config.optim, steps=config.steps)
-    combined = combine_flux(parse_loss(config.loss), radius_pixel=RADIUS_PIXEL)
-
-    def losses(prediction: jax.Array, batch: Batch) -> jax.Array:
-        seen, target = (jnp.where(batch["valid"], i, 0.0) for i in (prediction, batch["target"]))
-        catalogue = Catalogue(batch["x"], batch["y"], batch["listed"])
-        return combined(seen, target, catalogue, both=batch["both"], threshold=config.least_mjy)
+    losses = make_loss(config)
 
     def start() -> HerschelState:
         params, statistics = start_variables(config.seed, config.network)
-        return HerschelState(jnp.zeros((), jnp.int32), params, statistics, optimiser.init(params))
+        return HerschelState(jnp.int32(0), params, statistics, optimiser.init(params))
 
     def adopt(state: HerschelState, folder: str) -> HerschelState:
         other = load_run(folder)
         if other.config.network != config.network:
             raise InputError(f"--init_from={folder}: another network, {other.config.network}")
         say(f"weights from {folder}")
-        params, statistics = other.params, other.statistics
-        return state._replace(
-            params=params, statistics=statistics, opt_state=optimiser.init(params)
-        )
+        opt_state = optimiser.init(other.params)
+        return HerschelState(state.step, other.params, other.statistics, opt_state)
 
     def update(state: HerschelState, batch: Batch) -> tuple[HerschelState, dict[str, jax.Array]]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+        of_step = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        key = jax.random.fold_in(of_step, jax.lax.axis_index(AXIS))
 
         def objective(params: Any) -> tuple[jax.Array, Any]:
             outputs, changed = network.apply(
@@ -95,27 +89,41 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
             )
-            per_image = losses(to_map(outputs, config.network), batch)
-            return jnp.sum(per_image * batch["weight"]), changed["batch_stats"]
+            each = batch["weight"] * losses(to_map(outputs, config.network), batch)
+            return jnp.sum(each), changed["batch_stats"]
 
         (total, statistics), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         sums = (total, gradient, jnp.sum(batch["weight"]))
-        params, opt_state, out = descend(
-            state.params, state.opt_state, sums, optimiser=optimiser, axis_name=AXIS
-        )
+        params, opt_state, out = descend(state.params, state.opt_state, sums, optimiser=optimiser)
         return HerschelState(state.step + 1, params, statistics, opt_state), out
 
     def weights(state: HerschelState) -> tuple[Any, Any]:
         return averaged_params(state.params, state.opt_state), state.statistics
 
     def evaluate(kept: tuple[Any, Any], batch: Batch) -> dict[str, jax.Array]:
-        variables = {"params": kept[0], "batch_stats": kept[1]}
-        outputs: Any = network.apply(variables, to_inputs(batch["bands"]), train=False)
-        prediction = to_map(outputs, config.network)
+        prediction = answer(config.network, *kept, batch["bands"])
         found = {"loss": losses(prediction, batch)} | figures(prediction, batch)
         return weighted_sums(found, batch["weight"])
 
     return Learner(start, adopt, update, weights, evaluate)
+
+
+def make_loss(config: HerschelConfig) -> Callable[[jax.Array, Batch], jax.Array]:
+    """Loss of a run: ``(prediction [b, y, x, 1] [mJy/beam], batch)`` -> ``[b]``; dead pixels are 0.
+
+    Raises
+    ------
+    InputError
+        For a loss that is unknown.
+    """
+    combined = combine_flux(parse_loss(config.loss), radius_pixel=RADIUS_PIXEL)
+
+    def losses(prediction: jax.Array, batch: Batch) -> jax.Array:
+        seen, target = (jnp.where(batch["valid"], i, 0.0) for i in (prediction, batch["target"]))
+        catalogue = Catalogue(batch["x"], batch["y"], batch["listed"])
+        return combined(seen, target, catalogue, both=batch["both"], threshold=config.least_mjy)
+
+    return losses
 
 
 def figures(prediction: jax.Array, batch: Batch) -> dict[str, jax.Array]:

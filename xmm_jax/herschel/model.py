@@ -72,7 +72,7 @@ class HerschelModel:
 
         def said(parts: dict[str, np.ndarray]) -> np.ndarray:
             stacked = np.stack(list(parts.values()), axis=-1).astype(np.float32)
-            return np.asarray(_apply(self.config.network, self.params, self.statistics, stacked))
+            return np.asarray(_answer(self.config.network, self.params, self.statistics, stacked))
 
         side = self.config.side
         if bands.shape[:2] == (side, side):
@@ -127,11 +127,14 @@ def to_map(outputs: jax.Array, config: GalaxyGANConfig) -> jax.Array:
     return blur(wide, window(2 * reach + 1, sigma))[..., None]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(config: GalaxyGANConfig, params: Any, statistics: Any, bands: jax.Array) -> jax.Array:
+def answer(config: GalaxyGANConfig, params: Any, statistics: Any, bands: jax.Array) -> jax.Array:
+    """Map at 450 um from bands [mJy/beam], ``[b, y, x, 3]`` -> ``[b, y, x, 1]``, once trained."""
     variables = {"params": params, "batch_stats": statistics}
     outputs: Any = make_network(config).apply(variables, to_inputs(bands), train=False)
     return to_map(outputs, config)
+
+
+_answer = jax.jit(answer, static_argnums=0)
 
 
 def load_run(run: str | Path) -> HerschelModel:
