@@ -101,7 +101,7 @@ _TINY = dataclasses.replace(
     eval_fields=8,
     log_every=10,
     # The aperture loss alone is content with sources that are wider than the beam.
-    loss="l1:5+mean_flux+median_flux+aperture",
+    loss="l1:10+mean_flux+median_flux+aperture",
     network=GalaxyGANConfig(filters=24, depth=6, dropout=0.0, blur_arcsec=5.6),
     optim=OptimConfig(learning_rate=5e-3, schedule="cosine", warmup_steps=20, beta1=0.5),
 )
