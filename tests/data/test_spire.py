@@ -173,10 +173,22 @@ def four_maps(folder, **changes):
     return images[:3], images[3]
 
 
+def test_bands_are_resampled_as_the_simulator_does_it(tmp_path):
+    """Linear interpolation, which lowers peaks; a network that was trained on it expects that."""
+    pytest.importorskip("reproject")
+    maps, target = four_maps(tmp_path)
+    linear, smooth = (spire.common_grid(maps, target, **how) for how in ({}, {"order": "bicubic"}))
+    assert np.array_equal(linear.target, smooth.target)
+    shares = linear.bands.max((0, 1)) / smooth.bands.max((0, 1))
+    assert np.all((shares > 0.85) & (shares < 0.99))
+    image = spire.reproject_to(maps[0], linear.header, order="bilinear")[0]
+    assert np.array_equal(np.where(linear.valid, image, 0), linear.bands[..., 0])
+
+
 def test_sources_keep_place_and_peak_on_the_common_grid(tmp_path):
     pytest.importorskip("reproject")
     maps, target = four_maps(tmp_path)
-    grid = spire.common_grid(maps[::-1], target)
+    grid = spire.common_grid(maps[::-1], target, order="bicubic")
     shape = grid.valid.shape
     assert grid.bands.shape == (*shape, 3)
     assert grid.target.shape == (*shape, 1)

@@ -114,6 +114,14 @@ def test_evaluate_on_real_maps(run, maps, tmp_path, capsys):
     found = json.loads((tmp_path / "judged" / "metrics.json").read_text())
     assert found["figures"]["target"]["headline"]["purity"] > 0.95
     assert load_run(run).name in found["figures"]
+    trained = tmp_path / "trained"
+    train.main([*FLAGS, f"--data={maps}", "--steps=1", f"--run={trained}"])
+    flags[1] = f"--model={trained}"
+    evaluate.main([*flags, "--method=rescaled", f"--out={tmp_path / 'again'}"])
+    assert "judged on the rows it has not seen" in capsys.readouterr().out
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    sources = [one["figures"]["target"]["offsets"]["found"] for one in (found, again)]
+    assert 0 < sources[1] < sources[0] / 2
 
 
 def test_enhance(run, maps, tmp_path, capsys):

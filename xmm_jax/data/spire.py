@@ -234,7 +234,7 @@ def common_grid(
     target: SubmmMap,
     *,
     pixel_arcsec: float = PIXEL_ARCSEC,
-    order: str = "bicubic",
+    order: str = "bilinear",
 ) -> CommonGrid:
     """Bring the maps of SPIRE and that of SCUBA-2 on one grid, which covers the latter.
 
@@ -247,7 +247,8 @@ def common_grid(
     pixel_arcsec : float
         Side of a pixel of the grid [arcsec].
     order : str
-        How maps are interpolated, see `reproject_to`.
+        How maps of SPIRE are interpolated, see `reproject_to`: by default as the simulator does it.
+        That at 450 um, whose beam its pixels sample less well, always by splines.
 
     Returns
     -------
@@ -270,7 +271,8 @@ def common_grid(
         raise InputError(f"{target.path}: there is no valid pixel; fetch or make the map again")
     header = grid_about(target, pixel_arcsec)
     ordered = sorted(maps, key=lambda image: image.band_um)
-    planes = [reproject_to(image, header, order=order) for image in (*ordered, target)]
+    planes = [reproject_to(image, header, order=order) for image in ordered]
+    planes.append(reproject_to(target, header))
     valid = np.all([live for _, live in planes], axis=0)
     cube = np.stack([np.where(valid, flux, np.float32(0)) for flux, _ in planes], axis=-1)
     return CommonGrid(cube[:, :, :3], cube[:, :, 3:], valid, header)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from xmm_jax.errors import InputError
 from xmm_jax.flags import parse_flags
 from xmm_jax.herschel.config import HerschelConfig
 from xmm_jax.herschel.contenders import METHODS, Contender, Tuning
-from xmm_jax.herschel.images import FIRST, draw_region
+from xmm_jax.herschel.images import FIRST, draw_region, sources_of, training_rows
 from xmm_jax.herschel.judge import (
     CURVES,
     TUNED_FIELDS,
@@ -26,7 +26,7 @@ from xmm_jax.herschel.judge import (
     summary,
     tuned,
 )
-from xmm_jax.herschel.model import load_run
+from xmm_jax.herschel.model import HerschelModel, load_run
 from xmm_jax.herschel.plots import write_curves, write_maps
 from xmm_jax.herschel.region import Region, read_region
 from xmm_jax.log import plain, progress, say
@@ -84,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("--out=FOLDER is needed: where to write metrics.json")
     if config.n < 1 or config.side < 64:
         raise InputError("--n must be at least 1, --side at least 64")
-    networks = {model.name: network(model) for model in map(load_run, config.model)}
+    models = [load_run(path) for path in config.model]
     folder = Path(config.out).absolute()
     with replacing(folder, overwrite=config.overwrite, ours=FIGURES) as partial:
-        found, region, shown = judge(config, networks)
+        found, region, shown = judge(config, models)
         (partial / FIGURES).write_text(json.dumps(found, indent=1) + "\n")
         files = FIGURES
         if config.picture:
@@ -103,14 +103,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     say(f"wrote {config.out}: {files}")
 
 
-def find_regions(config: HerschelEvaluateConfig, rule: Rule) -> list[Callable[[], Region]]:
+def find_regions(
+    config: HerschelEvaluateConfig, models: Sequence[HerschelModel], rule: Rule
+) -> list[Callable[[], Region]]:
     """What gives each region when it is called: fields of the test split, or a folder."""
     if config.data:
-        least = rule.threshold_mjy
-        return [functools.partial(read_region, config.data, least_mjy=least)]
+        region = read_region(config.data, least_mjy=rule.threshold_mjy)
+        return [lambda: unseen(region, config.data, models)]
     drawn = HerschelConfig(side=config.side, clustering=config.clustering)
     first = FIRST["test"]
     return [functools.partial(draw_region, first + i, drawn) for i in range(config.n)]
+
+
+def unseen(region: Region, folder: str, models: Sequence[HerschelModel]) -> Region:
+    """The rows of real maps that no network has trained on."""
+    here = Path(folder).resolve()
+    first = 0
+    for model in models:
+        sources = [Path(name).resolve() for name in sources_of(model.config, model.config.data)]
+        if here in sources:
+            first = max(first, training_rows(region, model.config))
+            say(f"{model.name} was trained on {folder}: judged on the rows it has not seen")
+    return region.window(slice(first, None), slice(0, region.target.shape[1]))
 
 
 def learn_methods(config: HerschelEvaluateConfig) -> tuple[Tuning, dict[str, Contender]]:
@@ -122,17 +136,18 @@ def learn_methods(config: HerschelEvaluateConfig) -> tuple[Tuning, dict[str, Con
 
 
 def judge(
-    config: HerschelEvaluateConfig, networks: Mapping[str, Contender]
+    config: HerschelEvaluateConfig, models: Sequence[HerschelModel]
 ) -> tuple[dict[str, Any], Region, Shown]:
     """Every figure of every contender, the first region and its maps."""
     rule = Rule()
     tuning, methods = learn_methods(config)
-    regions = find_regions(config, rule)
+    contenders = methods | {model.name: network(model) for model in models}
+    regions = find_regions(config, models, rule)
     tables: dict[str, list[Table]] = {}
     first = None
     for get in progress(regions, total=len(regions), label="fields"):
         region = get()
-        judged, shown = judge_region(region, {**methods, **networks}, tuning, rule=rule)
+        judged, shown = judge_region(region, contenders, tuning, rule=rule)
         for name, table in judged.items():
             tables.setdefault(name, []).append(table)
         first = first or (region, shown)

@@ -128,7 +128,7 @@ def read_bands(folder: str) -> tuple[np.ndarray, np.ndarray, fits.Header]:
     """
     maps = find_maps(folder, BANDS_UM)
     header = grid_about(maps[BANDS_UM[0]], PIXEL_ARCSEC)
-    planes = [reproject_to(maps[band], header) for band in BANDS_UM]
+    planes = [reproject_to(maps[band], header, order="bilinear") for band in BANDS_UM]
     live = np.all([valid for _, valid in planes], axis=0)[..., None]
     if not live.any():
         raise InputError(f"{folder}: the maps have no place in common; put maps of one field in")
