@@ -1,12 +1,16 @@
 """Discriminator of ESRGAN: sizes, batch normalisation, and the same network in numpy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, PartitionSpec
 
+from xmm_jax.losses.adversarial import relativistic_discriminator
 from xmm_jax.models.discriminator import VGGDiscriminator
+from xmm_jax.parallel import AXIS, make_mesh, place_batch, place_state, spread
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(0.3, 0.2, (4, 8, 12, 1)).astype(np.float32)
@@ -203,3 +207,35 @@ def test_what_does_not_fit_is_refused(settings, shape, message):
     network = VGGDiscriminator(**{"sides": (8, 12), "filters": 2, "halvings": 2, **settings})
     with pytest.raises(ValueError, match=message):
         network.init(jax.random.key(0), jnp.zeros(shape), train=False)
+
+
+@pytest.mark.multidevice
+@pytest.mark.parametrize("kind", ["pmap", "shard_map"])
+def test_a_step_of_the_discriminator_is_the_same_over_devices(kind):
+    # Statistics and means of logits both reach over devices, and so do their gradients.
+    if jax.device_count() < 4:
+        pytest.skip("needs four devices")
+    whole, variables = small()
+    batch = {"real": IMAGES, "fake": IMAGES[::-1] ** 2}
+
+    def gradient(held, batch, *, axis_name):
+        network = whole.clone(axis_name=axis_name)
+
+        def total(params):
+            given = {**held, "params": params}
+            real, fake = (
+                network.apply(given, batch[name], train=True, mutable=["batch_stats"])[0]
+                for name in ("real", "fake")
+            )
+            return jnp.mean(relativistic_discriminator(real, fake, axis_name=axis_name))
+
+        slope = jax.grad(total)(held["params"])
+        return slope if axis_name is None else jax.lax.pmean(slope, axis_name)
+
+    mesh = make_mesh(4)
+    step = spread(functools.partial(gradient, axis_name=AXIS), mesh, kind=kind)
+    four = step(place_state(variables, mesh), place_batch(batch, mesh, kind=kind))
+    one = jax.jit(functools.partial(gradient, axis_name=None))(variables, batch)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(one))
+    for a, b in zip(jax.tree.leaves(four), jax.tree.leaves(one), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * largest)
