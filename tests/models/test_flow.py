@@ -11,20 +11,29 @@ import pytest
 from flax import linen as nn
 from scipy import stats
 
+from xmm_jax import models
 from xmm_jax.models import flow, flow_inputs
 from xmm_jax.models import flow_layers as layers
 from xmm_jax.models.rrdb import RRDB, clamp
 
 KEY = jax.random.key(3)
 RNG = np.random.default_rng(0)
+STEPS = 300  # of the toy
 SETTINGS = {"condition": 3, "levels": 2, "steps": 2, "width": 8}
 TARGET = RNG.normal(1.0, 2.0, (2, 8, 8, 1)).astype(np.float32)
 FEATURES = RNG.normal(size=(2, 4, 4, 3)).astype(np.float32)
 
-draw = jax.jit(flow.init, static_argnames=("condition", "channels", "levels", "steps", "width"))
+# What runs once is compiled fast rather than well.
+ONCE = {"xla_backend_optimization_level": 0}
+
+draw = jax.jit(
+    flow.init,
+    static_argnames=("condition", "channels", "levels", "steps", "width"),
+    compiler_options=ONCE,
+)
 
 
-def disturbed(params, width=0.15):
+def disturbed(params, width=0.1):
     """Parameters far from the first ones: no layer is without effect."""
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda p: p + width * rng.standard_normal(p.shape, np.float32), params)
@@ -32,20 +41,20 @@ def disturbed(params, width=0.15):
 
 @pytest.fixture(scope="module")
 def params():
-    return disturbed(draw(KEY, **SETTINGS))
+    held = disturbed(draw(KEY, **SETTINGS))
+    return start(held, TARGET, FEATURES)
 
 
-encode = jax.jit(flow.encode)
-decode = jax.jit(flow.decode)
+start = jax.jit(flow.start, compiler_options=ONCE)
+encode = jax.jit(flow.encode, compiler_options=ONCE)
+decode = jax.jit(flow.decode, compiler_options=ONCE)
 log_likelihood = jax.jit(flow.log_likelihood)
-sample = jax.jit(flow.sample, static_argnames="shape")
+sample = jax.jit(flow.sample, static_argnames="shape", compiler_options=ONCE)
 
 
 def log_abs_det(function, x):
     """Of the Jacobian by autodiff, [b] of one image."""
-    jacobian = jax.jit(jax.jacobian(lambda flat: function(flat.reshape(x.shape)).ravel()))(
-        x.ravel()
-    )
+    jacobian = jax.jit(jax.jacfwd(lambda flat: function(flat.reshape(x.shape)).ravel()))(x.ravel())
     return np.linalg.slogdet(np.asarray(jacobian, np.float64))[1]
 
 
@@ -128,10 +137,10 @@ def test_images_come_back(params):
 
 
 def test_a_deeper_flow_comes_back():
-    settings = {"condition": 3, "channels": 2, "levels": 3, "steps": 3, "width": 8}
+    settings = {"condition": 3, "channels": 2, "levels": 3, "steps": 1, "width": 8}
     target = RNG.normal(size=(2, 16, 24, 2)).astype(np.float32)
     features = RNG.normal(size=(2, 16, 24, 3)).astype(np.float32)
-    held = flow.start(disturbed(draw(KEY, **settings), 0.05), target, features)
+    held = disturbed(draw(KEY, **settings), 0.05)
     latents, _ = encode(held, target, features)
     assert [z.shape[1:] for z in latents] == [(8, 12, 4), (4, 6, 8), (2, 3, 32)]
     np.testing.assert_allclose(decode(held, latents, features), target, atol=1e-4)
@@ -180,30 +189,34 @@ def test_linear_flow_is_the_normal_density_of_scipy():
 
 
 def test_start_normalises_every_actnorm():
-    target = RNG.gamma(2.0, 3.0, (16, 8, 8, 1)).astype(np.float32)
-    features = RNG.normal(size=(16, 4, 4, 3)).astype(np.float32)
     before = disturbed(draw(KEY, **SETTINGS))
-    held = jax.jit(flow.start)(before, target, features)
+    held = start(before, TARGET, FEATURES)
 
-    def normal(norm, h):
-        y, _ = layers.actnorm(norm, h)
-        np.testing.assert_allclose(np.mean(y, (0, 1, 2)), 0, atol=1e-4)
-        np.testing.assert_allclose(np.std(y, (0, 1, 2)), 1, atol=1e-3)
-        return y
+    @jax.jit
+    def normalised(held):
+        seen, outputs = FEATURES, []
 
-    h = layers.squeeze(target)
-    for level in (1, 2):
-        own = held[f"level{level}"]
-        seen = flow_inputs.resized(features, *h.shape[1:3])
-        h, _ = layers.mixing(own["transition"]["mixing"], normal(own["transition"]["actnorm"], h))
-        for i in range(2):
-            step = jax.tree.map(lambda a, i=i: a[i], own["steps"])
-            h, _ = layers.mixing(step["mixing"], normal(step["actnorm"], h))
-            h, _ = layers.injector(step["injector"], h, seen)
-            h, _ = layers.coupling(step["coupling"], h, seen)
-        if level == 1:
-            h, _, _ = layers.split(own["split"], h, seen)
-            h = layers.squeeze(h)
+        def mixed(own, h):
+            outputs.append(layers.actnorm(own["actnorm"], h)[0])
+            return layers.mixing(own["mixing"], outputs[-1])[0]
+
+        h = layers.squeeze(TARGET)
+        for own in (held["level1"], held["level2"]):
+            h = mixed(own["transition"], h)
+            for i in range(2):
+                step = jax.tree.map(lambda a, i=i: a[i], own["steps"])
+                h = layers.injector(step["injector"], mixed(step, h), seen)[0]
+                h = layers.coupling(step["coupling"], h, seen)[0]
+            if "split" in own:
+                h = layers.squeeze(layers.split(own["split"], h, seen)[0])
+                seen = flow_inputs.resized(FEATURES, 2, 2)
+        return outputs
+
+    outputs = normalised(held)
+    assert len(outputs) == 6
+    for h in outputs:
+        np.testing.assert_allclose(np.mean(h, (0, 1, 2)), 0, atol=1e-4)
+        np.testing.assert_allclose(np.std(h, (0, 1, 2)), 1, atol=1e-4)
     # Nothing else has changed.
     changed = jax.tree.map_with_path(
         lambda path, a, b: "actnorm" in str(path) or np.array_equal(a, b), before, held
@@ -212,7 +225,7 @@ def test_start_normalises_every_actnorm():
 
 
 def test_start_survives_images_of_one_value():
-    held = flow.start(draw(KEY, **SETTINGS), jnp.ones((2, 8, 8, 1)), FEATURES)
+    held = start(draw(KEY, **SETTINGS), jnp.ones((2, 8, 8, 1)), FEATURES)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(held))
 
 
@@ -233,51 +246,55 @@ def test_samples(params):
 def test_fitting_a_toy_reaches_its_entropy():
     # Noise of deviation 0.5 on an image that is the condition: nothing can do better than
     # log N(target; condition, 0.5), on average -log(2 pi e 0.25) / 2 a pixel.
-    rng = np.random.default_rng(2)
-    features = rng.normal(size=(64, 4, 4, 1)).astype(np.float32)
-    target = features + 0.5 * rng.standard_normal((64, 4, 4, 1), np.float32)
-    held = draw(KEY, condition=1, levels=1, steps=3, width=16)
-    # On the pixels of the level the condition is the four pixels of a square.
-    features = np.asarray(layers.squeeze(features))
-    held = draw(KEY, condition=4, levels=1, steps=3, width=16)
-    held = flow.start(held, target, features)
-    optimiser = optax.adam(3e-3)
+    best = math.log(2 * math.pi * math.e * 0.25) / 2
+    alone = math.log(2 * math.pi * math.e * 1.25) / 2
 
-    def loss(held):
-        return -jnp.mean(flow.log_likelihood(held, target, features)) / 16
+    def pair(key):
+        first, second = jax.random.split(key)
+        image = jax.random.normal(first, (64, 4, 4, 1))
+        target = image + 0.5 * jax.random.normal(second, image.shape)
+        # On the pixels of the level the condition is the four pixels of a square.
+        return target, layers.squeeze(image), image
+
+    optimiser = optax.adam(optax.cosine_decay_schedule(0.01, STEPS))
 
     @jax.jit
-    def fit(held):
-        def step(carry, _):
-            held, state = carry
-            value, slope = jax.value_and_grad(loss)(held)
-            updates, state = optimiser.update(slope, state)
-            return (optax.apply_updates(held, updates), state), value
+    def step(key, held, state):
+        target, features, _ = pair(key)
 
-        return jax.lax.scan(step, (held, optimiser.init(held)), length=150)
+        def loss(held):
+            return -jnp.mean(flow.log_likelihood(held, target, features)) / 16
 
-    (held, _), values = fit(held)
-    best = -stats.norm.logpdf(target, np.asarray(layers.squeeze_inverse(features)), 0.5).mean()
-    alone = -stats.norm.logpdf(target, target.mean(), target.std()).mean()
-    np.testing.assert_allclose(best, math.log(2 * math.pi * math.e * 0.25) / 2, atol=0.05)
+        value, slope = jax.value_and_grad(loss)(held)
+        updates, state = optimiser.update(slope, state)
+        return optax.apply_updates(held, updates), state, value
+
+    target, features, image = pair(jax.random.key(8))
+    held = start(draw(KEY, condition=4, levels=1, steps=1, width=16), target, features)
+    state, values = optimiser.init(held), []
+    for key in jax.random.split(KEY, STEPS):
+        held, state, value = step(key, held, state)
+        values.append(float(value))
     # It starts as the density of pixels alone and ends near what the condition allows.
-    np.testing.assert_allclose(values[0], alone, atol=0.05)
-    print("toy", values[0], values[-1], best, alone)
-    assert abs(values[-1] - best) < 0.25 * (alone - best)
-    draws = sample(KEY, held, features, target.shape, 1.0)
-    noise = np.std(draws - np.asarray(layers.squeeze_inverse(features)))
-    np.testing.assert_allclose(noise, 0.5, atol=0.1)
+    np.testing.assert_allclose(values[0], alone, atol=0.1)
+    assert best - 0.03 < np.mean(values[-20:]) < best + 0.2 * (alone - best)
+    noise = sample(KEY, held, features, target.shape, 1.0) - image
+    np.testing.assert_allclose(np.std(noise), 0.5, atol=0.1)
 
 
 def test_gradients_are_finite_and_reach_every_parameter(params):
-    slopes = jax.jit(jax.grad(lambda p: jnp.sum(flow.log_likelihood(p, TARGET, FEATURES))))(params)
+    def total(params):
+        return jnp.sum(flow.log_likelihood(params, TARGET, FEATURES))
+
+    slopes = jax.jit(jax.grad(total), compiler_options=ONCE)(params)
     for path, slope in jax.tree.leaves_with_path(slopes):
         assert np.all(np.isfinite(slope)), path
         assert np.any(slope != 0), path
 
 
 def test_one_image_at_a_time_is_the_same(params):
-    together = log_likelihood(params, TARGET, FEATURES)
+    latents, log_det = encode(params, TARGET, FEATURES)
+    together = log_det + sum(stats.norm.logpdf(z).sum((1, 2, 3)) for z in latents)
     one = jax.vmap(lambda x, f: flow.log_likelihood(params, x[None], f[None])[0])
     np.testing.assert_allclose(jax.jit(one)(TARGET, FEATURES), together, rtol=1e-5)
 
@@ -286,7 +303,7 @@ def test_many_samples_of_one_condition(params):
     keys = jax.random.split(KEY, 3)
     many = jax.jit(jax.vmap(lambda key: flow.sample(key, params, FEATURES, TARGET.shape, 1.0)))
     single = [sample(key, params, FEATURES, TARGET.shape, 1.0) for key in keys]
-    np.testing.assert_allclose(many(keys), np.stack(single), atol=1e-4)
+    np.testing.assert_allclose(many(keys), np.stack(single), rtol=1e-4, atol=1e-4)
 
 
 def test_shapes_that_do_not_fit(params):
@@ -345,9 +362,9 @@ def test_noise_of_poisson_counts_is_made_equal():
 def test_features_of_an_rrdb_are_what_its_head_is_given():
     network = RRDB(8, 1, 1, in_channels=2)
     inputs = RNG.uniform(0, 1, (2, 8, 8, 2)).astype(np.float32)
-    weights = jax.jit(network.init)(KEY, inputs)["params"]
+    weights = models.init(KEY, network, 2)
     features = jax.jit(functools.partial(flow_inputs.rrdb_features, network))(weights, inputs)
     assert features.shape == (2, 8, 8, 8)
     head = nn.Conv(1, (3, 3)).apply({"params": weights["conv_last"]}, features)
-    expected = network.apply({"params": weights}, inputs)
+    expected = jax.jit(network.apply)({"params": weights}, inputs)
     np.testing.assert_allclose(clamp(head + inputs[..., :1]), expected, atol=1e-6)

@@ -6,8 +6,8 @@ known exactly, and new images are drawn by going back from random numbers.
 
 A level halves the pixels: squeeze, transition (actnorm and 1x1 convolution), steps (actnorm, 1x1
 convolution, injector, coupling) and, in all but the last, a split. The condition is any array of
-features, such as those of `flow_inputs.rrdb_features`, brought to the pixels of each level. The paper takes 3
-levels for 4x and 16 steps a level.
+features, such as those of `flow_inputs.rrdb_features`, brought to the pixels of each level. The
+paper takes 3 levels for 4x and 16 steps a level.
 
 Images are ``[b, y, x, c]`` float32 in network units, sides multiples of ``2**levels``; densities
 are in nats and per network unit. The shape of the flow is that of its parameters: nested dicts of
@@ -106,12 +106,7 @@ def start(params: Params, target: jax.Array, features: jax.Array) -> Params:
         seen = resized(features, *h.shape[1:3])
         first = own["transition"] | {"actnorm": layers.start_actnorm(h)}
         h, _ = _transition(first, h)
-
-        def body(h: jax.Array, step: Params, seen: jax.Array = seen) -> tuple[jax.Array, Params]:
-            step = step | {"actnorm": layers.start_actnorm(h)}
-            return _step(step, h, seen)[0], step
-
-        h, many = _scan(body, h, own["steps"])
+        h, many = _scan(functools.partial(_start_step, seen), h, own["steps"])
         new[f"level{level}"] = own | {"transition": first, "steps": many}
         if "split" in own:
             h, _, _ = layers.split(own["split"], h, seen)
@@ -150,13 +145,7 @@ def encode(
         h = layers.squeeze(h)
         seen = resized(features, *h.shape[1:3])
         h, more = _transition(own["transition"], h)
-
-        def body(
-            carry: tuple[jax.Array, jax.Array], step: Params, seen: jax.Array = seen
-        ) -> tuple[tuple[jax.Array, jax.Array], None]:
-            h, more = _step(step, carry[0], seen)
-            return (h, carry[1] + more), None
-
+        body = functools.partial(_encode_step, seen)
         (h, log_det), _ = _scan(body, (h, log_det + more), own["steps"])
         if "split" in own:
             h, latent, more = layers.split(own["split"], h, seen)
@@ -184,11 +173,7 @@ def decode(params: Params, latents: Sequence[jax.Array], features: jax.Array) ->
         seen = resized(features, *latent.shape[1:3])
         if "split" in own:
             h = layers.split_inverse(own["split"], h, latent, seen)
-
-        def body(h: jax.Array, step: Params, seen: jax.Array = seen) -> tuple[jax.Array, None]:
-            return _step_inverse(step, h, seen), None
-
-        h, _ = _scan(body, h, own["steps"], reverse=True)
+        h, _ = _scan(functools.partial(_decode_step, seen), h, own["steps"], reverse=True)
         h = layers.squeeze_inverse(_transition_inverse(own["transition"], h))
     return h
 
@@ -325,10 +310,23 @@ def _step(params: Params, h: jax.Array, features: jax.Array) -> tuple[jax.Array,
     return h, first + second + third
 
 
-def _step_inverse(params: Params, h: jax.Array, features: jax.Array) -> jax.Array:
+# Bodies of `_scan`: the features come first, to be bound.
+def _start_step(features: jax.Array, h: jax.Array, params: Params) -> tuple[jax.Array, Params]:
+    params = params | {"actnorm": layers.start_actnorm(h)}
+    return _step(params, h, features)[0], params
+
+
+def _encode_step(
+    features: jax.Array, carry: tuple[jax.Array, jax.Array], params: Params
+) -> tuple[tuple[jax.Array, jax.Array], None]:
+    h, log_det = _step(params, carry[0], features)
+    return (h, carry[1] + log_det), None
+
+
+def _decode_step(features: jax.Array, h: jax.Array, params: Params) -> tuple[jax.Array, None]:
     h = layers.coupling_inverse(params["coupling"], h, features)
     h = layers.injector_inverse(params["injector"], h, features)
-    return _transition_inverse(params, h)
+    return _transition_inverse(params, h), None
 
 
 def _scan(body: Callable[..., Any], carry: Any, steps: Params, *, reverse: bool = False) -> Any:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xmm_jax.models.anscombe import SHIFT, ZERO
+from xmm_jax.models.anscombe import SHIFT
 
 
 def dequantise(key: jax.Array, counts: jax.Array) -> jax.Array:
@@ -49,7 +49,7 @@ def unstabilised(target: jax.Array) -> jax.Array:
 
     A flow may draw what no count is transformed to; below the transform of 0 this is 0.
     """
-    return jnp.square(jnp.maximum(target, ZERO)) / 4 - SHIFT
+    return jnp.maximum(jnp.square(jnp.maximum(target, 0)) / 4 - SHIFT, 0)
 
 
 def resized(features: jax.Array, height: int, width: int) -> jax.Array:
@@ -114,5 +114,6 @@ def rrdb_features(network: nn.Module, params: Any, inputs: jax.Array) -> jax.Arr
         capture_intermediates=lambda module, _: module.name in names,
         mutable=["intermediates"],
     )
-    first, trunk = (state["intermediates"][name]["__call__"][0] for name in names)
+    seen: Any = state["intermediates"]
+    first, trunk = (seen[name]["__call__"][0] for name in names)
     return (first + trunk).astype(jnp.float32)
