@@ -12,6 +12,11 @@ paper takes 3 levels for 4x and 16 steps a level.
 Images are ``[b, y, x, c]`` float32 in network units, sides multiples of ``2**levels``; densities
 are in nats and per network unit. The shape of the flow is that of its parameters: nested dicts of
 ``level1``, ``level2``, ..., in which the arrays of all steps of a level are stacked.
+
+Going back is exact only while it is stable: inverses of many layers can grow without bound although
+the likelihood looks well (Behrmann et al. 2021, AISTATS, arXiv:2006.09347). Seen here with 3 levels
+of 16 steps where every parameter was disturbed by 0.02. Watch the largest value of samples, and clip
+gradients.
 """
 
 import functools
