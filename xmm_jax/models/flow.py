@@ -13,9 +13,9 @@ Images are ``[b, y, x, c]`` float32 in network units, sides multiples of ``2**le
 are in nats and per network unit. The shape of the flow is that of its parameters: nested dicts of
 ``level1``, ``level2``, ..., in which the arrays of all steps of a level are stacked.
 
-Going back is exact only while it is stable: inverses of many layers can grow without bound although
+Going back is exact only while it is stable: inverses of many layers can grow without bound though
 the likelihood looks well (Behrmann et al. 2021, AISTATS, arXiv:2006.09347). Seen here with 3 levels
-of 16 steps where every parameter was disturbed by 0.02. Watch the largest value of samples, and clip
+of 16 steps and every parameter disturbed by 0.02. Watch the largest value of samples, and clip
 gradients.
 """
 
@@ -233,7 +233,7 @@ def sample(
         Of the result, ``[b, y, x, c]``.
     temperature : float
         Standard deviation of the latents: 1 draws from the density learned, 0 always gives the
-        same image; the paper finds 0.8 to 0.9 best to look at.
+        same image; the paper takes 0.8 or 0.9.
 
     Returns
     -------

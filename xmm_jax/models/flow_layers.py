@@ -8,7 +8,7 @@ the pixels of ``h``. Everything is in network units.
 
 Actnorm, 1x1 convolution and coupling are those of Glow (Kingma & Dhariwal 2018, NeurIPS,
 arXiv:1807.03039); injector and condition those of SRFlow (Lugmayr et al. 2020, ECCV,
-arXiv:2006.14200, section 3.3). Written from the papers; the published code was not used.
+arXiv:2006.14200). Written from the papers; the published code was not used.
 """
 
 import math
