@@ -18,7 +18,7 @@ from xmm_jax.models.rrdb import RRDB, clamp
 
 KEY = jax.random.key(3)
 RNG = np.random.default_rng(0)
-STEPS = 300  # of the toy
+STEPS = 150  # of the toy
 SETTINGS = {"condition": 3, "levels": 2, "steps": 2, "width": 8}
 TARGET = RNG.normal(1.0, 2.0, (2, 8, 8, 1)).astype(np.float32)
 FEATURES = RNG.normal(size=(2, 4, 4, 3)).astype(np.float32)
@@ -252,9 +252,9 @@ def test_fitting_a_toy_reaches_its_entropy():
     @jax.jit
     def pair(key):
         first, second = jax.random.split(key)
-        image = jax.random.normal(first, (64, 4, 4, 1))
+        image = jax.random.normal(first, (128, 2, 2, 1))
         target = image + 0.5 * jax.random.normal(second, image.shape)
-        # On the pixels of the level the condition is the four pixels of a square.
+        # On the pixels of the level the condition is the four pixels of the square.
         return target, layers.squeeze(image), image
 
     optimiser = optax.adam(optax.cosine_decay_schedule(0.01, STEPS))
@@ -264,7 +264,7 @@ def test_fitting_a_toy_reaches_its_entropy():
         target, features, _ = pair(key)
 
         def loss(held):
-            return -jnp.mean(flow.log_likelihood(held, target, features)) / 16
+            return -jnp.mean(flow.log_likelihood(held, target, features)) / 4
 
         value, slope = jax.value_and_grad(loss)(held)
         updates, state = optimiser.update(slope, state)
@@ -278,7 +278,7 @@ def test_fitting_a_toy_reaches_its_entropy():
         values.append(float(value))
     # It starts as the density of pixels alone and ends near what the condition allows.
     np.testing.assert_allclose(values[0], alone, atol=0.1)
-    assert best - 0.03 < np.mean(values[-20:]) < best + 0.2 * (alone - best)
+    assert best - 0.03 < np.mean(values[-20:]) < best + 0.1 * (alone - best)
     noise = sample(KEY, held, features, target.shape, 1.0) - image
     np.testing.assert_allclose(np.std(noise), 0.5, atol=0.1)
 
