@@ -1,0 +1,119 @@
+"""What a conditional flow is given: counts made continuous, and the condition on its pixels.
+
+The target of `xmm_jax.models.flow` from counts is ``stabilised(dequantise(key, counts))``; its
+condition may come from `rrdb_features`. Images and features are ``[b, y, x, c]``.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from xmm_jax.models.anscombe import SHIFT
+
+
+def dequantise(key: jax.Array, counts: jax.Array) -> jax.Array:
+    """Counts [count] plus uniform noise in [0, 1), float32; rounded down they are the counts.
+
+    Without it a density could grow without bound at whole numbers (Uria et al. 2013, NeurIPS).
+    """
+    counts = counts.astype(jnp.float32)
+    noisy = counts + jax.random.uniform(key, counts.shape)
+    # The sum of a large count and a number just below 1 may be rounded up to the next count.
+    return jnp.minimum(noisy, jnp.nextafter(counts + 1, counts))
+
+
+def stabilised(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Anscombe transform and its log-determinant.
+
+    Parameters
+    ----------
+    values : array
+        Dequantised counts [count], ``[b, y, x, c]``, not negative.
+
+    Returns
+    -------
+    target : array
+        2 sqrt(values + 3/8), of standard deviation near 1 for Poisson counts (Anscombe 1948,
+        Biometrika 35, 246).
+    log_det : array
+        Sum of log(1 / sqrt(values + 3/8)) [b], nats.
+    """
+    shifted = values + SHIFT
+    return 2 * jnp.sqrt(shifted), -jnp.sum(jnp.log(shifted), (1, 2, 3)) / 2
+
+
+def unstabilised(target: jax.Array) -> jax.Array:
+    """Undo `stabilised`: dequantised counts [count].
+
+    A flow may draw what no count is transformed to; below the transform of 0 this is 0.
+    """
+    return jnp.maximum(jnp.square(jnp.maximum(target, 0)) / 4 - SHIFT, 0)
+
+
+def resized(features: jax.Array, height: int, width: int) -> jax.Array:
+    """Features on other pixels.
+
+    Parameters
+    ----------
+    features : array
+        ``[b, y, x, f]``.
+    height, width : int
+        Sides asked for; each a multiple of that of the features, which are then repeated, or a
+        divisor of it, and squares of pixels are averaged.
+
+    Returns
+    -------
+    array
+        ``[b, height, width, f]``.
+
+    Raises
+    ------
+    ValueError
+        If the sides do not divide each other.
+    """
+    y = features
+    for axis, side in ((1, height), (2, width)):
+        had = y.shape[axis]
+        if side % had == 0:
+            y = jnp.repeat(y, side // had, axis)
+        elif had % side == 0:
+            shape = (*y.shape[:axis], side, had // side, *y.shape[axis + 1 :])
+            y = jnp.mean(y.reshape(shape), axis + 1)
+        else:
+            raise ValueError(
+                f"features of {features.shape[1]} x {features.shape[2]} pixels cannot be brought "
+                f"to {height} x {width}: the sides must divide each other"
+            )
+    return y
+
+
+def rrdb_features(network: nn.Module, params: Any, inputs: jax.Array) -> jax.Array:
+    """Features of an `xmm_jax.models.rrdb.RRDB` before its head, with its own weights.
+
+    Parameters
+    ----------
+    network : flax module
+        The network, trained or new; the SRFlow paper trains it first as one.
+    params : pytree
+        Its weights.
+    inputs : array
+        ``[b, y, x, in_channels]``, network units.
+
+    Returns
+    -------
+    array
+        ``[b, y/s, x/s, filters]`` float32, s the network's ``unshuffle``; under `jax.jit` the head
+        is not computed.
+    """
+    names = ("conv_first", "trunk_conv")
+    _, state = network.apply(
+        {"params": params},
+        inputs,
+        capture_intermediates=lambda module, _: module.name in names,
+        mutable=["intermediates"],
+    )
+    seen: Any = state["intermediates"]
+    first, trunk = (seen[name]["__call__"][0] for name in names)
+    return (first + trunk).astype(jnp.float32)
