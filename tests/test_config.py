@@ -48,6 +48,10 @@ def test_task_and_preset_choose_defaults_and_flags_override():
         (["--loss=l1:-1"], "--loss=l1:-1"),
         (["--task=dn", "--crop=100"], "MS-SSIM needs more than 192"),
         (["--optim.average=1"], "decay"),
+        (["--share=0"], "--share=0"),
+        (["--share=1.5"], "--share=1.5"),
+        (["--place=boresight", "--crop=0"], "needs records and a crop"),
+        (["--data=stream", "--share=0.5"], "not a stream"),
         (["train.fits"], "unknown argument train.fits"),
     ],
 )

@@ -9,6 +9,7 @@ VERBS = {
     "image": "make images of EPIC-pn event lists, fetched by OBS_ID",
     "prepare": "turn simulations or FITS images into records for training",
     "train": "train a network",
+    "sweep": "train every point of a grid of settings; sweep rank: say what came out",
     "evaluate": "judge networks beside classical methods",
     "export": "turn a run into a model folder",
     "enhance": "denoise or super-resolve FITS images",

@@ -49,6 +49,10 @@ class NetworkConfig:
     """Architecture."""
     size: Literal["tiny", "small", "medium", "base", "large"] = "base"
     """Filters/blocks: tiny 8/1, small 16/2, medium 32/2, base 32/4 (the paper), large 64/8."""
+    filters: int = 0
+    """Filters, if others than those of the size."""
+    blocks: int = 0
+    """Residual-in-residual blocks, if others than those of the size."""
     in_channels: Literal[1, 2] = 2
     """1: stretched rate only; 2: also the exposure in units of 100 ks."""
     stretch: Literal["linear", "sqrt", "asinh", "log", "counts"] = "sqrt"
@@ -206,6 +210,10 @@ class Config(RunConfig):
     validated is on the first."""
     crop: int = 0
     """Side of the random crop of the input [4" pixel]; 0 = full padded frame of 416."""
+    place: Literal["random", "boresight"] = "random"
+    """Where a crop is cut; boresight: about the optical axis, and validation fields too."""
+    share: float = 1.0
+    """Share of the training examples to use, the first ones, above 0 to 1."""
     flips: bool = False
     """Random mirror images (the PSF turns with them)."""
     thin: float = 0.0
@@ -266,6 +274,10 @@ def check(config: Config) -> None:
     if config.alternate and len(config.data.split(",")) < 2:
         raise InputError(f"--alternate with --data={config.data}: name several, --data=A,B")
     check_simulated(config.simulated, prefix="simulated.")
+    if not 0 < config.share <= 1 or (config.share < 1 and "stream" in config.data):
+        raise InputError(f"--share={config.share:g}: above 0 to 1, and of records, not a stream")
+    if config.place == "boresight" and (not config.crop or "stream" in config.data):
+        raise InputError("--place=boresight needs records and a crop: --crop=128")
     if not 0 <= config.thin <= 1:
         raise InputError(f"--thin={config.thin:g}: a share of the exposure, 0 to 1")
     if config.network.spread != ("spread" in parse_loss(config.loss)):

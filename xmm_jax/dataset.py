@@ -140,8 +140,8 @@ def _training_batches(
     config: Config, data: str, start_step: int
 ) -> Generator[Mapping[str, Any], None, None]:
     """Batches of one source, with the steps that it has made itself."""
-    augment = Augment(position="random", flips=config.flips, thin=config.thin)
-    share: dict[str, Any] = {
+    augment = Augment(position=config.place, flips=config.flips, thin=config.thin)
+    mine: dict[str, Any] = {
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
     }
@@ -160,12 +160,15 @@ def _training_batches(
         seed=config.seed,
         start_step=start_step,
         augment=augment,
-        **share,
+        share=config.share,
+        **mine,
     )
 
 
 def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]:
-    """Every validation field of the first source once, full frames, one on each device at a time.
+    """Every validation field of the first source once, one on each device at a time.
+
+    Full frames, or what is about the optical axis where a run trains on that.
 
     Parameters
     ----------
@@ -177,11 +180,13 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
     size = jax.process_count() * _local_devices(config)
     data = sources_of(config, data)[0]
     if data != STREAM:
+        axis = config.place == "boresight"
         return eval_batches(
             data,
             "validation",
             batch_size=size,
-            augment=Augment(position="center", thin=config.thin),
+            crop=config.crop if axis else 0,
+            augment=Augment(position="boresight" if axis else "center", thin=config.thin),
             limit=config.eval_fields,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

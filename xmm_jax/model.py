@@ -124,6 +124,8 @@ def make_network(task: str, config: NetworkConfig) -> tuple[nn.Module, Scale]:
     network = build(
         config.network,
         size=config.size,
+        filters=config.filters,
+        blocks=config.blocks,
         upscale=upscale,
         in_channels=config.in_channels,
         remat=config.remat,

@@ -73,6 +73,17 @@ def test_every_epoch_is_another_permutation(folder, batch_size):
     assert len({tuple(epoch) for epoch in order.tolist()}) > 3
 
 
+def test_a_share_is_the_first_examples(folder):
+    whole = {r for b in _take(batches(folder, batch_size=2), 20) for r in _records(b)}
+    number = round(0.5 * len(whole))
+    taken = _take(batches(folder, batch_size=1, share=0.5), 3 * number)
+    half = [r for b in taken for r in _records(b)]
+    assert len(set(half)) == number
+    assert all(half.count(record) == 3 for record in half)  # three epochs
+    least = [r for b in _take(batches(folder, batch_size=1, share=1e-9), 3) for r in _records(b)]
+    assert len(set(least)) == 1
+
+
 def test_order_does_not_depend_on_batch_size(folder):
     one, other = (
         np.concatenate([_records(b) for b in _take(batches(folder, batch_size=n), 24 // n)])

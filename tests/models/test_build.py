@@ -24,6 +24,14 @@ def test_sizes():
     assert sizes == {"tiny": (8, 1), "small": (16, 2), "base": (32, 4), "large": (64, 8)}
 
 
+def test_filters_and_blocks_in_place_of_those_of_the_size():
+    network = build("rrdb", size="base", upscale=2, filters=12, blocks=3)
+    assert (network.filters, network.blocks) == (12, 3)
+    assert build("rrdb", size="base", upscale=2, blocks=1).filters == 32
+    with pytest.raises(InputError, match="must not be negative"):
+        build("rrdb", size="base", upscale=2, filters=-1)
+
+
 def test_options_reach_the_network():
     network = build("rrdb", size="tiny", upscale=2, in_channels=1, remat=True, dtype=jnp.bfloat16)
     assert (network.upscale, network.in_channels, network.remat) == (2, 1, True)

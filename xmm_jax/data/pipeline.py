@@ -42,6 +42,7 @@ def batches(
     seed: int = 0,
     start_step: int = 0,
     augment: Augment = AS_IS,
+    share: float = 1.0,
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 4,
@@ -64,6 +65,8 @@ def batches(
         First step to give, counted from 0.
     augment : Augment
         What may be done to an example, keyed by (seed, index).
+    share : float
+        Share of the examples to use, the first ones: `used` of them.
     process_index, process_count : int
         Which consecutive part of each batch to give, of how many.
     threads : int
@@ -86,7 +89,7 @@ def batches(
     read, frame = _keep_small(source), source.manifest.frame
     check_augment(augment, frame=frame, crop=crop)
     # `seed` mixes the seed before `shuffle` adds the epoch to it: seeds 0 and 1 share no epoch.
-    order = grain.MapDataset.range(len(source)).seed(seed).shuffle()
+    order = grain.MapDataset.range(used(len(source), share)).seed(seed).shuffle()
 
     def example(index: int) -> Mapping[str, np.ndarray]:
         moves = decide(augment, seed=seed, index=index, frame=frame, crop=crop)
@@ -153,6 +156,11 @@ def eval_batches(
         return _stack([examples[i] for i in index.tolist()], index, weight)
 
     return _run(batch, 0, -(-count // batch_size), threads)
+
+
+def used(total: int, share: float) -> int:
+    """How many of the examples of a split are used; one at least."""
+    return max(round(share * total), 1)
 
 
 def example_numbers(step: int, batch_size: int) -> np.ndarray:

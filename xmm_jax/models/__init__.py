@@ -20,6 +20,8 @@ def build(
     *,
     size: str,
     upscale: int,
+    filters: int = 0,
+    blocks: int = 0,
     in_channels: int = 2,
     remat: bool = False,
     dtype: Any = None,
@@ -35,6 +37,8 @@ def build(
         Key of `SIZES`.
     upscale : int
         Output pixels per input pixel along one axis.
+    filters, blocks : int
+        Others than those of the size; 0: those of the size.
     in_channels : int
         Channels of the input.
     remat : bool
@@ -47,14 +51,17 @@ def build(
     Raises
     ------
     InputError
-        If the name or the size is unknown.
+        If the name or the size is unknown, or a number negative.
     """
     if name not in NETWORKS or size not in SIZES:
         raise InputError(
             f"network {name!r} of size {size!r} is unknown; networks are {', '.join(NETWORKS)}, "
             f"sizes {', '.join(SIZES)}"
         )
-    filters, blocks = SIZES[size]
+    if min(filters, blocks) < 0:
+        raise InputError(f"filters and blocks must not be negative, got {filters} and {blocks}")
+    usual = SIZES[size]
+    filters, blocks = filters or usual[0], blocks or usual[1]
     return NETWORKS[name](filters, blocks, upscale, in_channels, remat, dtype, **own)
 
 
