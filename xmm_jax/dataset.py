@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from xmm_jax.alternate import alternating
 from xmm_jax.config import TASKS, Config
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
-from xmm_jax.data.folder import cache_folder, replace_file
+from xmm_jax.data.folder import cache_folder, one_at_a_time, replace_file
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import Manifest, read_manifest
 from xmm_jax.data.pipeline import batches, eval_batches, example_numbers
@@ -56,8 +56,10 @@ def find_data(config: Config) -> str:
     mark = fingerprint(about(config))
     folder = cache_folder() / f"{config.task}-{simulated.sky}-{simulated.fields}-{mark}"
     if not (folder / MANIFEST).exists() and jax.process_index() == 0:
-        say(f"no --data: simulating {simulated.fields} fields, once, into {folder}")
-        write_simulated(folder, config.task, simulated, settings=about(config))
+        with one_at_a_time(folder):
+            if not (folder / MANIFEST).exists():
+                say(f"no --data: simulating {simulated.fields} fields, once, into {folder}")
+                write_simulated(folder, config.task, simulated, settings=about(config))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("records")
     say(f"records: {folder}")

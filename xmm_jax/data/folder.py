@@ -1,10 +1,11 @@
 """Writing a file or a folder in one stroke: it has its name only when it is complete."""
 
+import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xmm_jax.errors import InputError
@@ -69,6 +70,23 @@ def replacing(folder: Path, *, overwrite: bool, ours: str, resume: str = "") -> 
         if not resume:
             shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold a lock beside a folder: of several processes one fills it, others wait for that.
+
+    Parameters
+    ----------
+    folder : Path
+        Not yet there, or being filled. The lock is the file ``.NAME.lock`` beside it; it is gone
+        with its process, the empty file stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as file:
+        with suppress(OSError):  # file systems without locks: as before
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _refuse(folder: Path, *, overwrite: bool, ours: str) -> None:
