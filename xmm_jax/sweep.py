@@ -8,10 +8,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from xmm_jax.backend import keep_programs
 from xmm_jax.config import TASKS
-from xmm_jax.data.folder import cache_folder, replace_file
+from xmm_jax.data.folder import cache_folder, one_at_a_time, replace_file
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.log import say
@@ -23,6 +24,8 @@ from xmm_jax.sweeps.study import work
 from xmm_jax.sweeps.trial import SweepConfig, prepare, run_trial
 
 SETTINGS = "sweep.json"
+MAY_DIFFER = ("study", "silence_s")
+"""Flags that do not change what a study finds."""
 
 
 @command
@@ -75,21 +78,24 @@ def keep_settings(config: SweepConfig, folder: Path) -> None:
     """
     mine = dataclasses.asdict(config)
     path = folder / SETTINGS
-    if path.exists():
-        kept = json.loads(path.read_text())
-        free = ("study", "silence_s")
-        changed = [
-            f"--{name}: {kept.get(name)} -> {value}"
-            for name, value in mine.items()
-            if name not in free and kept.get(name) != value
-        ]
-        if changed:
-            raise InputError(f"{folder}: another study ({'; '.join(changed)}); choose another one")
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: is not empty and no study; choose another --study")
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(path, (json.dumps(mine, indent=1) + "\n").encode())
+    with one_at_a_time(folder):
+        if path.exists():
+            _refuse_changes(folder, json.loads(path.read_text()), mine)
+        elif folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder}: is not empty and no study; choose another --study")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            replace_file(path, (json.dumps(mine, indent=1) + "\n").encode())
+
+
+def _refuse_changes(folder: Path, kept: dict[str, Any], mine: dict[str, Any]) -> None:
+    changed = [
+        f"--{name}: {kept.get(name)} -> {value}"
+        for name, value in mine.items()
+        if name not in MAY_DIFFER and kept.get(name) != value
+    ]
+    if changed:
+        raise InputError(f"{folder}: another study ({'; '.join(changed)}); choose another one")
 
 
 def rank(argv: Sequence[str]) -> None:

@@ -35,16 +35,15 @@ def wait_until(condition, seconds=300):
 def test_two_processes_one_killed(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     study, cache = tmp_path / "study", tmp_path / "cache"
-    victim = start(study, cache)
-    rows = study / "runs"
+    victim, other = start(study, cache), start(study, cache)
+    runs = study / "runs"
     wait_until(
         lambda: (
             victim.poll() is not None
-            or any(path.stat().st_size for path in rows.glob("*/metrics.jsonl"))
+            or sum(path.stat().st_size > 0 for path in runs.glob("*/metrics.jsonl")) == 2
         )
     )
     assert victim.poll() is None
-    other = start(study, cache)
     victim.send_signal(signal.SIGKILL)  # in the middle of a training
     victim.communicate()
     said, _ = other.communicate(timeout=600)
@@ -91,6 +90,7 @@ def test_a_study_keeps_its_settings(tmp_path):
         sweep.keep_settings(SweepConfig(), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_trials_train_and_validate_about_the_optical_axis(tmp_path, monkeypatch):
     from xmm_jax.data.tfrecord import RecordSource
     from xmm_jax.dataset import training_batches, validation_batches
