@@ -126,6 +126,17 @@ def test_rules_and_stretch(study, tmp_path):
         write_ranking(RankConfig(study=str(study), out=str(out)))
 
 
+def test_one_trial_alone(tmp_path):
+    pytest.importorskip("matplotlib")
+
+    def run(number):
+        return {"loss": 0.1, "figures": {"linear/L1": 0.1}, "failed": "", "seconds": 1.0}
+
+    work(tmp_path, {"loss": ("l1",)}, [{"loss": "l1"}], run)
+    write_ranking(RankConfig(study=str(tmp_path)))
+    assert [one["score"] for one in read_ranking(tmp_path / "ranking")] == [0.0]
+
+
 def test_no_study(tmp_path):
     with pytest.raises(InputError, match="no study in there"):
         write_ranking(RankConfig(study=str(tmp_path)))

@@ -59,7 +59,7 @@ GRIDS: dict[str, Grid] = {
     ),
     "tiny": Grid(
         {"batch_size": "2", "network.filters": "4", "network.blocks": "1"},
-        {"loss": ("l1", "poisson"), "optim.learning_rate": ("3e-3", "1e-4")},
+        {"loss": ("l1", "poisson"), "optim.learning_rate": ("3e-3", "1e-3")},
     ),
 }
 

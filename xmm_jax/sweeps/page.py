@@ -110,6 +110,11 @@ def draw_correlations(
     table = correlations(settings, worse)
     figure = new_figure(2.5 + 0.42 * len(worse), 2.2 + 0.42 * max(len(settings), 1))
     panel = figure.subplots()
+    if not settings:
+        panel.set_axis_off()
+        panel.text(0.5, 0.5, "no setting differs between these trials", ha="center")
+        write_figure(figure, path)
+        return
     image = panel.imshow(table, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     panel.set_xticks(range(len(worse)), labels=list(worse), rotation=90, fontsize=8)
     panel.set_yticks(range(len(settings)), labels=list(settings), fontsize=8)
