@@ -134,6 +134,24 @@ def test_who_lives_keeps_its_trial(tmp_path):
     assert sorted(taken) == list(range(6))
 
 
+def test_who_ask_at_the_same_time_get_different_points(tmp_path):
+    together, taken = threading.Barrier(6), []
+
+    def run(number):
+        taken.append(number)
+        if len(taken) <= 6:
+            together.wait(60)  # six points, six threads: nobody ends before all have one
+        return found(number)
+
+    threads = [threading.Thread(target=work, args=(tmp_path, AXES, POINTS, run)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(90)
+        assert not thread.is_alive()
+    assert sorted(taken) == list(range(6))
+
+
 def test_processes_share_a_study_and_one_is_killed(tmp_path):
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xmm_jax.data.folder import one_at_a_time
 from xmm_jax.errors import InputError, RunError
 from xmm_jax.log import say
 from xmm_jax.signals import TRY_AGAIN
@@ -55,10 +56,13 @@ def open_study(folder: Path, axes: Mapping[str, Sequence[str]]) -> Any:
         raise InputError("a sweep needs optuna: pip install 'xmm-jax[sweep]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
+    sampler: Any = optuna.samplers.GridSampler({k: list(v) for k, v in axes.items()}, seed=0)
+    # It would stop Optuna's own loop after the last trial, and fails where there is none.
+    sampler.after_trial = lambda *_: None
     return optuna.create_study(
         study_name="sweep",
         storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-        sampler=optuna.samplers.GridSampler({k: list(v) for k, v in axes.items()}, seed=0),
+        sampler=sampler,
         direction="minimize",
         load_if_exists=True,
     )
@@ -96,8 +100,8 @@ def work(
     with alive(folder / WORKERS, beat_s=silence_s / BEATS) as me:
         waiting = False
         while True:
-            if _to_do(study, len(points)):
-                _take_one(study, axes, points, run, me)
+            if trial := _next(study, folder, axes, points, me):
+                _carry_out(study, trial, len(points), run)
             elif _put_back(study, folder / WORKERS, me, silence_s):
                 continue
             elif others := _running(study):
@@ -138,52 +142,60 @@ def _to_do(study: Any, total: int) -> bool:
     return len(started) < total or any(t.state.name == "WAITING" for t in trials)
 
 
-def _is_taken(study: Any, trial: Any) -> bool:
-    """Whether another trial of the same point is finished, or was first.
-
-    It happens when processes ask at the same time while few points are left.
-    """
-    for other in study.get_trials(deepcopy=False):
-        if other.number == trial.number or other.params != trial.params:
-            continue
-        first = other.state.name == "RUNNING" and other.number < trial.number
-        if first or other.state.name == "COMPLETE" or other.user_attrs.get("failed"):
-            return True
-    return False
-
-
 def _running(study: Any) -> list[Any]:
     return [t for t in study.get_trials(deepcopy=False) if t.state.name == "RUNNING"]
 
 
-def _take_one(
-    study: Any, axes: Mapping[str, Sequence[str]], points: Sequence[Point], run: Trial, me: str
-) -> None:
+def _next(
+    study: Any, folder: Path, axes: Mapping[str, Sequence[str]], points: Sequence[Point], me: str
+) -> Any | None:
+    """A trial of a point that nobody is at, or None if there is none.
+
+    Optuna draws a point and notes it one value after the other: two processes that ask at the same
+    time may draw the same one, and neither can know. So they ask one after the other.
+    """
+    with one_at_a_time(folder / WORKERS):
+        if not _to_do(study, len(points)):
+            return None
+        trial = study.ask()
+        point = {name: trial.suggest_categorical(name, list(axes[name])) for name in axes}
+        trial.set_user_attr("point", points.index(point))
+        trial.set_user_attr("worker", me)
+    return trial
+
+
+def _carry_out(study: Any, trial: Any, total: int, run: Trial) -> None:
+    """Train the point of a trial, and tell the study what came out."""
     import optuna
 
-    def objective(trial: Any) -> float:
-        point = {name: trial.suggest_categorical(name, list(axes[name])) for name in axes}
-        again = "again" in trial.user_attrs
-        if _is_taken(study, trial):
-            raise optuna.TrialPruned
-        number = points.index(point)
-        trial.set_user_attr("point", number)
-        trial.set_user_attr("worker", me)
-        shown = ", ".join(f"{name.split('.')[-1]}={value}" for name, value in point.items())
-        say(f"trial {number + 1} of {len(points)}{', again' if again else ''}: {shown}")
-        try:
-            found = run(number)
-        except RunError as error:
-            trial.set_user_attr("failed", str(error))
-            raise
-        except (SystemExit, KeyboardInterrupt):
-            trial.set_user_attr("left", True)  # not a crash; Optuna would fail it on Ctrl-C
-            raise SystemExit(TRY_AGAIN) from None
+    states = optuna.trial.TrialState
+    number = trial.user_attrs["point"]
+    again = ", again" if "again" in trial.user_attrs else ""
+    shown = ", ".join(f"{name.split('.')[-1]}={value}" for name, value in trial.params.items())
+    say(f"trial {number + 1} of {total}{again}: {shown}")
+    try:
+        found = run(number)
+    except RunError as error:
+        say(f"trial {number + 1} failed: {error}")
+        trial.set_user_attr("failed", str(error))
+        _tell(study, trial, state=states.FAIL)
+    except InputError:
+        _tell(study, trial, state=states.FAIL)  # it would fail again
+        raise
+    except (SystemExit, KeyboardInterrupt):
+        trial.set_user_attr("left", True)  # not a crash
+        raise SystemExit(TRY_AGAIN) from None
+    else:
         for name, value in found.items():
             trial.set_user_attr(name, value)
-        return found["loss"]
+        _tell(study, trial, values=found["loss"], state=states.COMPLETE)
 
-    study.optimize(objective, n_trials=1, catch=(RunError,))
+
+def _tell(study: Any, trial: Any, **outcome: Any) -> None:
+    try:
+        study.tell(trial, **outcome)
+    except (ValueError, RuntimeError):  # silent for too long: put back, and taken by another
+        say(f"trial of {trial.params} was handed to another process; leaving it to that one")
 
 
 def _put_back(study: Any, folder: Path, me: str, silence_s: float) -> bool:
@@ -198,10 +210,8 @@ def _put_back(study: Any, folder: Path, me: str, silence_s: float) -> bool:
             continue
         try:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        except (ValueError, RuntimeError):
             continue  # another process was quicker
-        except RuntimeError:
-            pass  # the sampler wants to stop a loop that there is not; the trial is told
         crashes = int(trial.user_attrs.get("again", 0)) + ("left" not in trial.user_attrs)
         if crashes >= MOST_CRASHES:
             say(f"given up after {crashes} crashes: {trial.params}")
