@@ -57,6 +57,26 @@ GRIDS: dict[str, Grid] = {
         },
         {"network.stretch": STRETCHES, "loss": loss_sums(LOSSES)},
     ),
+    # The same questions for one night of two CPU cores, with networks and rates that learn something
+    # in some hundred steps (docs/sweeps.md has the answers).
+    "model-small": Grid(
+        {"loss": "poisson", "network.stretch": "sqrt"},
+        {
+            "batch_size": ("2", "4", "8"),
+            "network.blocks": ("1", "2"),
+            "optim.learning_rate": ("5e-3", "2e-3", "5e-4"),
+            "network.filters": ("4", "8"),
+        },
+    ),
+    "data-small": Grid(
+        {
+            "batch_size": "4",
+            "optim.learning_rate": "2e-3",
+            "network.filters": "8",
+            "network.blocks": "1",
+        },
+        {"network.stretch": STRETCHES, "loss": loss_sums(LOSSES)},
+    ),
     "tiny": Grid(
         {"batch_size": "2", "network.filters": "4", "network.blocks": "1"},
         {"loss": ("l1", "poisson"), "optim.learning_rate": ("3e-3", "1e-3")},

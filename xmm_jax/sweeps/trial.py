@@ -35,8 +35,9 @@ BLANK = 0.01
 class SweepConfig:
     """Which grid is tried, on what, where."""
 
-    grid: Literal["model", "data", "tiny"] = "tiny"
-    """model: 180 networks (appendix C); data: sums of losses x stretches (appendix D); tiny: 4."""
+    grid: Literal["model", "data", "model-small", "data-small", "tiny"] = "tiny"
+    """model: 180 networks (appendix C); data: sums of losses x stretches (appendix D); -small: the
+    same questions for a night of two CPU cores; tiny: 4 trials."""
     task: Literal["sr", "dn"] = "sr"
     """sr or dn."""
     study: str = ""
