@@ -12,7 +12,15 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from xmm_jax import checkpoint
-from xmm_jax.checkpoint import best_step, digest, open_checkpoints, restore, restore_best, save
+from xmm_jax.checkpoint import (
+    best_step,
+    digest,
+    eligible,
+    open_checkpoints,
+    restore,
+    restore_best,
+    save,
+)
 from xmm_jax.errors import InputError, RunError
 
 # A step that cannot be read ends with reads under way: now and then tensorstore reports one to the
@@ -202,3 +210,10 @@ def test_a_full_disk_is_named_however_long_the_message_is():
         checkpoint._in_one_line("run"),
     ):
         raise ValueError(long)
+
+
+def test_which_step_is_used():
+    losses = {0: 3.0, 10: 1.0, 20: 2.0}
+    assert best_step(losses, eligible(losses, "best")) == 10
+    assert best_step(losses, eligible(losses, "last")) == 20
+    assert best_step(losses, eligible({}, "last")) is None

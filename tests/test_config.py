@@ -4,14 +4,8 @@ import dataclasses
 
 import pytest
 
-from xmm_jax.config import (
-    Config,
-    check,
-    differences,
-    from_json,
-    parse_loss,
-    to_json,
-)
+from xmm_jax.config import Config, check, parse_loss
+from xmm_jax.config_file import differences, from_json, to_json
 from xmm_jax.errors import InputError
 from xmm_jax.presets import PRESETS, parse
 

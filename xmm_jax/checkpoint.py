@@ -56,6 +56,11 @@ def best_step(steps: Iterable[int], losses: Mapping[int, float]) -> int | None:
     return min((step for step in steps if step in losses), key=lambda s: losses[s], default=None)
 
 
+def eligible(losses: Mapping[int, float], use: str) -> Mapping[int, float]:
+    """Those of the validated steps that may be used in the end: all, or with ``last`` the last."""
+    return losses if use == "best" or not losses else {max(losses): losses[max(losses)]}
+
+
 @contextmanager
 def open_checkpoints(run: Path, losses: Mapping[int, float]) -> Iterator[Checkpoints]:
     """Checkpoints of a run folder that is being trained, the folder made if need be.

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from xmm_jax import counts_line
 from xmm_jax.astro_unet import line as astro_line
-from xmm_jax.config import RunConfig, read_json
+from xmm_jax.config import RunConfig
+from xmm_jax.config_file import read_json
 from xmm_jax.errors import InputError
 from xmm_jax.flags import read_choice
 from xmm_jax.herschel import line as herschel_line

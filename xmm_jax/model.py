@@ -23,8 +23,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xmm_jax import __version__
 from xmm_jax.card import card
-from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
-from xmm_jax.config import TASKS, Config, NetworkConfig, from_json, read_json
+from xmm_jax.checkpoint import CONFIG, METRICS, eligible, restore_best
+from xmm_jax.config import TASKS, Config, NetworkConfig
+from xmm_jax.config_file import read_json
 from xmm_jax.data.folder import replacing
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import read_manifest
@@ -35,6 +36,7 @@ from xmm_jax.models import NETWORKS, apply, build, describe, init
 from xmm_jax.models.intervals import Intervals
 from xmm_jax.models.stretch import COUNTS, Scale
 from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.presets import read_config
 from xmm_jax.step import Batch, init_state, predict, respond
 
 # The exposure of the published networks.
@@ -267,12 +269,13 @@ def _read_folder(folder: Path) -> Model:
 def _from_run(run: Path) -> Model:
     if (task := read_json(run / CONFIG).get("task")) not in TASKS:
         raise InputError(f"{run}: made with --task={task}; give that flag here too")
-    config = from_json(run / CONFIG, Config)
+    config = read_config(run / CONFIG)
     network, scale = make_network(config.task, config.network)
     params = init(jax.random.key(0), network, config.network.in_channels)
     state = init_state(params, make_optimiser(config.optim, steps=config.steps))
     wanted = {"params": state.params, "opt_state": state.opt_state}
-    step, part = restore_best(run, validation_losses(run / METRICS), wanted)
+    losses = eligible(validation_losses(run / METRICS), config.use)
+    step, part = restore_best(run, losses, wanted)
     rows = [row for row in read_metrics(run / METRICS) if row["split"] == "validation"]
     figures = next((row for row in rows if row["step"] == step), {})
     origin = {

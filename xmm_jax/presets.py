@@ -5,6 +5,7 @@ A preset gives every flag of `xmm_jax.config.Config` its default; a flag overrid
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from xmm_jax.config import (
@@ -13,10 +14,10 @@ from xmm_jax.config import (
     NetworkConfig,
     OptimConfig,
     PresetName,
-    Settings,
     SimulatedConfig,
     check,
 )
+from xmm_jax.config_file import Settings, from_json, read_json
 from xmm_jax.flags import parse_flags, read_choice
 
 
@@ -109,6 +110,19 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     config = parse_run(PRESETS[task], argv)
     check(config)
     return config
+
+
+def read_config(path: Path) -> Config:
+    """Settings of a run from its ``config.json``, of the kind that its preset has.
+
+    Raises
+    ------
+    InputError
+        As `xmm_jax.config_file.from_json`.
+    """
+    values = read_json(path)
+    known = PRESETS.get(values.get("task", ""), {})
+    return from_json(path, type(known.get(values.get("preset", ""), Config())))
 
 
 def parse_run(presets: Mapping[str, Settings], argv: Sequence[str] | None) -> Settings:

@@ -24,17 +24,18 @@ from xmm_jax.checkpoint import (
     Checkpoints,
     best_step,
     digest,
+    eligible,
     open_checkpoints,
     restore,
     save,
     wait,
 )
 from xmm_jax.compile_only import compile_only
-from xmm_jax.config import RunConfig, differences, to_json
+from xmm_jax.config import RunConfig
+from xmm_jax.config_file import differences, to_json
 from xmm_jax.data.folder import cache_folder, replace_file, replacing
 from xmm_jax.errors import InputError, RunError, command
 from xmm_jax.feed import feed
-from xmm_jax.line import Line
 from xmm_jax.lines import LINES, line_of, read_config
 from xmm_jax.log import Metrics, duration, progress, read_metrics, say, validation_losses
 from xmm_jax.parallel import check_split, make_mesh, place_batch, place_state, spread
@@ -147,9 +148,9 @@ def train(config: RunConfig, asked: Callable[[], bool] = lambda: False) -> Path:
                     keep(state)
                 leave_if_asked(state)
         wait(checkpoints)
-        best = best_step(checkpoints.all_steps(), losses)
+        used = best_step(checkpoints.all_steps(), eligible(losses, config.use))
     say(f"weights {digest(state.params)[:12]}")
-    say(summary(run, line, best, time.monotonic() - began))
+    say(summary(config, run, used, time.monotonic() - began))
     return run
 
 
@@ -229,12 +230,14 @@ def finite(values: dict[str, float], step: int) -> dict[str, float]:
     return values
 
 
-def summary(run: Path, line: Line, best: int | None, seconds: float) -> str:
-    """Last words: how good the best step is, what was written where, what to do with it."""
+def summary(config: RunConfig, run: Path, used: int | None, seconds: float) -> str:
+    """Last words: how good the step in use is, what was written where, what to do with it."""
     rows = [row for row in read_metrics(run / METRICS) if row["split"] == "validation"]
-    found, following = line.closing(run, next(r for r in reversed(rows) if r["step"] == best))
+    found, following = LINES[config.task].closing(
+        run, next(r for r in reversed(rows) if r["step"] == used)
+    )
     return (
-        f"best step {best}: {found}\n"
+        f"{config.use} step {used}: {found}\n"
         f"wrote {run}: {CONFIG}, {provenance.RUN}, {METRICS}, checkpoints/ in {duration(seconds)}\n"
         f"next: {following}"
     )

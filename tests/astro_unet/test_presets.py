@@ -6,7 +6,7 @@ from xmm_jax.astro_unet.config import check
 from xmm_jax.astro_unet.line import read_config
 from xmm_jax.astro_unet.model import make_network
 from xmm_jax.astro_unet.presets import EXPERIMENTS, PRESETS, parse
-from xmm_jax.config import to_json
+from xmm_jax.config_file import to_json
 from xmm_jax.errors import InputError
 from xmm_jax.optim import learning_rate_schedule
 

@@ -17,7 +17,8 @@ from xmm_jax.astro_unet.images import training_batches as training_batches
 from xmm_jax.astro_unet.images import validation_batches as validation_batches
 from xmm_jax.astro_unet.model import answer, load_run, make_network, start_params
 from xmm_jax.astro_unet.presets import parse as parse
-from xmm_jax.config import from_json, parse_loss
+from xmm_jax.config import parse_loss
+from xmm_jax.config_file import from_json
 from xmm_jax.errors import InputError
 from xmm_jax.line import Learner
 from xmm_jax.log import say
@@ -37,7 +38,7 @@ FEATURES_SEED = 0
 
 
 def read_config(path: Path) -> AstroConfig:
-    """Settings of a run from its ``config.json``; errors as `xmm_jax.config.from_json`."""
+    """Settings of a run from its ``config.json``; errors as `xmm_jax.config_file.from_json`."""
     return from_json(path, AstroConfig)
 
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from xmm_jax.astro_unet.config import AstroConfig, UNetConfig
-from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
-from xmm_jax.config import from_json, read_json
+from xmm_jax.checkpoint import CONFIG, METRICS, eligible, restore_best
+from xmm_jax.config_file import from_json, read_json
 from xmm_jax.errors import InputError
 from xmm_jax.log import validation_losses
 from xmm_jax.models.unet import REACH, STEP, UNet
@@ -238,6 +238,7 @@ def load_run(run: str | Path) -> AstroModel:
     params = start_params(0, config.network)
     state = init_state(params, make_optimiser(config.optim, steps=config.steps))
     wanted = {"params": state.params, "opt_state": state.opt_state}
-    step, part = restore_best(run, validation_losses(run / METRICS), wanted)
+    losses = eligible(validation_losses(run / METRICS), config.use)
+    step, part = restore_best(run, losses, wanted)
     params = averaged_params(part["params"], part["opt_state"])
     return AstroModel(run.resolve().name, config.network, params, step, config)

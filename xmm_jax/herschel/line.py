@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from xmm_jax.config import from_json, parse_loss
+from xmm_jax.config import parse_loss
+from xmm_jax.config_file import from_json
 from xmm_jax.errors import InputError
 from xmm_jax.herschel.config import HerschelConfig
 from xmm_jax.herschel.config import parse as parse
@@ -42,7 +43,7 @@ RADIUS_PIXEL = TARGET_FWHM_ARCSEC / PIXEL_ARCSEC / 2
 
 
 def read_config(path: Path) -> HerschelConfig:
-    """Settings of a run from its ``config.json``; errors as `xmm_jax.config.from_json`."""
+    """Settings of a run from its ``config.json``; errors as `xmm_jax.config_file.from_json`."""
     return from_json(path, HerschelConfig)
 
 

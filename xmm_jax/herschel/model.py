@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xmm_jax.checkpoint import CONFIG, METRICS, restore_best
-from xmm_jax.config import from_json, read_json
+from xmm_jax.checkpoint import CONFIG, METRICS, eligible, restore_best
+from xmm_jax.config_file import from_json, read_json
 from xmm_jax.errors import InputError
 from xmm_jax.herschel.config import GalaxyGANConfig, HerschelConfig
 from xmm_jax.log import validation_losses
@@ -158,6 +158,7 @@ def load_run(run: str | Path) -> HerschelModel:
     params, statistics = start_variables(0, config.network)
     opt_state = make_optimiser(config.optim, steps=config.steps).init(params)
     wanted = {"params": params, "statistics": statistics, "opt_state": opt_state}
-    step, part = restore_best(run, validation_losses(run / METRICS), wanted)
+    losses = eligible(validation_losses(run / METRICS), config.use)
+    step, part = restore_best(run, losses, wanted)
     params = averaged_params(part["params"], part["opt_state"])
     return HerschelModel(run.resolve().name, config, params, part["statistics"], step)

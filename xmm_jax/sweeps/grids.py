@@ -57,8 +57,8 @@ GRIDS: dict[str, Grid] = {
         },
         {"network.stretch": STRETCHES, "loss": loss_sums(LOSSES)},
     ),
-    # The same questions for one night of two CPU cores, with networks and rates that learn something
-    # in some hundred steps (docs/sweeps.md has the answers).
+    # The same questions for one night of two CPU cores, with networks and rates that learn
+    # something in some hundred steps (docs/sweeps.md has the answers).
     "model-small": Grid(
         {"loss": "poisson", "network.stretch": "sqrt"},
         {

@@ -1,0 +1,11 @@
+"""How `sr` and `dn` may learn, by the kind of settings: one line each."""
+
+from collections.abc import Callable
+
+from xmm_jax.config import Config
+from xmm_jax.learners import image
+from xmm_jax.line import Learner
+
+LEARNERS: dict[type[Config], Callable[..., Learner]] = {
+    Config: image.learn,
+}
