@@ -16,13 +16,16 @@ from xmm_jax.config import (
     OptimConfig,
     PresetName,
     SimulatedConfig,
+    TaskName,
     check,
 )
 from xmm_jax.config_file import Settings, from_json, read_json
 from xmm_jax.flags import parse_flags, read_choice
 
 
-def _preset(task: str, name: PresetName, kind: type[Config] = Config, /, **changes: Any) -> Config:
+def _preset(
+    task: TaskName, name: PresetName, kind: type[Config] = Config, /, **changes: Any
+) -> Config:
     network = changes.pop("network", NetworkConfig())
     network = dataclasses.replace(network, target_clip_rate=TASKS[task].target_clip_rate)
     return kind(task=task, preset=name, network=network, **changes)
