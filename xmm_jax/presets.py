@@ -90,7 +90,8 @@ _ADVERSARIAL = _SMALL | {
     "optim": OptimConfig(learning_rate=1e-4, clip_norm=1.0, average=0.99),
     "init_from": "sr",
     "use": "last",
-    "crop": 64,
+    "crop": 48,
+    "batch_size": 8,
     "steps": 2000,
     "eval_every": 500,
 }

@@ -301,14 +301,16 @@ def see(
 ) -> tuple[jax.Array, jax.Array, Any]:
     """Logits of real images and of those of the generator, and statistics after both.
 
-    Real images first and by themselves, so that each kind is normalised by its own batch.
+    Real images first and by themselves, so that each kind is normalised by its own batch. Their
+    asinh is seen: in square roots of counts one bright source would decide the means and variances
+    of a whole batch.
     """
 
     def judged(key: jax.Array, images: jax.Array, statistics: Any) -> tuple[jax.Array, Any]:
         noise = parts.settings.noise * jax.random.normal(key, images.shape)
         variables = {"params": params, "batch_stats": statistics}
         logits, after = parts.discriminator.apply(
-            variables, images + noise, train=True, mutable=["batch_stats"]
+            variables, jnp.asinh(images) + noise, train=True, mutable=["batch_stats"]
         )
         return logits, after["batch_stats"]
 
