@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from xmm_jax.alternate import alternating
+from xmm_jax.alternate import alternating, sources_of
 from xmm_jax.config import TASKS, Config
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
 from xmm_jax.data.folder import cache_folder, one_at_a_time, replace_file
@@ -64,11 +64,6 @@ def find_data(config: Config) -> str:
         multihost_utils.sync_global_devices("records")
     say(f"records: {folder}")
     return str(folder)
-
-
-def sources_of(config: Config, data: str) -> list[str]:
-    """Parts of a name of data: one, or several that alternate."""
-    return data.split(",") if config.alternate else [data]
 
 
 def about(config: Config) -> dict[str, Any]:

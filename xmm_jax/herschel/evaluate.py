@@ -10,12 +10,13 @@ from typing import Any, Literal
 import jax
 
 from xmm_jax import __version__
+from xmm_jax.alternate import sources_of
 from xmm_jax.data.folder import replacing
 from xmm_jax.errors import InputError
 from xmm_jax.flags import parse_flags
 from xmm_jax.herschel.config import HerschelConfig
 from xmm_jax.herschel.contenders import METHODS, Contender, Tuning
-from xmm_jax.herschel.images import FIRST, draw_region, sources_of, training_rows
+from xmm_jax.herschel.images import FIRST, draw_region, training_rows
 from xmm_jax.herschel.judge import (
     CURVES,
     TUNED_FIELDS,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from xmm_jax.alternate import alternating
+from xmm_jax.alternate import alternating, sources_of
 from xmm_jax.data.folder import replace_file
 from xmm_jax.data.pipeline import KEPT_BYTES, example_numbers
 from xmm_jax.errors import InputError
@@ -77,11 +77,6 @@ def find_data(config: HerschelConfig) -> str:
         if name != DRAWN:
             read_region(name, least_mjy=config.least_mjy)
     return config.data
-
-
-def sources_of(config: HerschelConfig, data: str) -> list[str]:
-    """Parts of a name of data: one, or several that alternate."""
-    return data.split(",") if config.alternate else [data]
 
 
 def data_digest(config: HerschelConfig, data: str) -> str:
