@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from xmm_jax.astro_unet.contenders import METHODS, network
-from xmm_jax.astro_unet.images import FIRST, draw_image
+from xmm_jax.astro_unet.images import draw_image
 from xmm_jax.astro_unet.judge import REFERENCE, judge_image
 from xmm_jax.astro_unet.model import load_run
 from xmm_jax.astro_unet.presets import EXPERIMENTS, PRESETS
 from xmm_jax.config import OptimConfig
 from xmm_jax.log import plain
+from xmm_jax.numbered import FIRST
 from xmm_jax.train import train
 
 FIELDS, SIDE, RATIO = 16, 512, 2

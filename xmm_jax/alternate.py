@@ -7,10 +7,24 @@ a step sees is still a function of (seed, step) alone, and any step can be the f
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from itertools import cycle
-from typing import Any
+from typing import Any, Protocol
 
 Source = Callable[[int], Generator[Any, None, None]]
 """From the number of steps that it has made before to its batches."""
+
+
+class MayAlternate(Protocol):
+    """Settings of a run that may take several sources in turn."""
+
+    @property
+    def alternate(self) -> bool:
+        """Whether the name of its data is several, with commas between."""
+        ...
+
+
+def sources_of(config: MayAlternate, data: str) -> list[str]:
+    """Parts of a name of data: one, or several that alternate."""
+    return data.split(",") if config.alternate else [data]
 
 
 def alternating(sources: Sequence[Source], *, start_step: int) -> Generator[Any, None, None]:

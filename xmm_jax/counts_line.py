@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from xmm_jax import provenance
+from xmm_jax.alternate import sources_of
 from xmm_jax.config import TASKS, Config
 from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.schema import FIELDS
-from xmm_jax.dataset import STREAM, about, sources_of
+from xmm_jax.dataset import STREAM, about
 from xmm_jax.dataset import find_data as find_data
 from xmm_jax.dataset import keep_data as keep_data
 from xmm_jax.dataset import training_batches as training_batches

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from xmm_jax.alternate import alternating
+from xmm_jax.alternate import alternating, sources_of
 from xmm_jax.config import TASKS, Config
 from xmm_jax.data.augment import Augment, decide_many, transform_on_device
 from xmm_jax.data.folder import cache_folder, one_at_a_time, replace_file
@@ -25,6 +25,7 @@ from xmm_jax.errors import InputError
 from xmm_jax.fields import draw_batch, fingerprint
 from xmm_jax.instrument.camera import PN
 from xmm_jax.log import say
+from xmm_jax.numbered import of_this_process
 from xmm_jax.records import write_simulated
 
 STREAM = "stream"
@@ -64,11 +65,6 @@ def find_data(config: Config) -> str:
         multihost_utils.sync_global_devices("records")
     say(f"records: {folder}")
     return str(folder)
-
-
-def sources_of(config: Config, data: str) -> list[str]:
-    """Parts of a name of data: one, or several that alternate."""
-    return data.split(",") if config.alternate else [data]
 
 
 def about(config: Config) -> dict[str, Any]:
@@ -148,12 +144,9 @@ def _training_batches(
         "process_count": jax.process_count(),
     }
     if data == STREAM:
-        numbers = (
-            example_numbers(step, config.batch_size).reshape(jax.process_count(), -1)
-            for step in range(start_step, config.steps)
-        )
-        draw = _stream(config, augment, crop=config.crop)
-        return (draw(rows[jax.process_index()]) for rows in numbers)
+        draw, steps = _stream(config, augment, crop=config.crop), range(start_step, config.steps)
+        numbers = (example_numbers(step, config.batch_size) for step in steps)
+        return (draw(of_this_process(batch)) for batch in numbers)
     return batches(
         data,
         "train",
@@ -195,11 +188,10 @@ def validation_batches(config: Config, data: str) -> Iterator[Mapping[str, Any]]
         )
     fields = config.eval_fields or STREAM_VALIDATION_FIELDS
     draw = _stream(config, Augment(thin=config.thin), crop=0)
-    steps = range(-(-fields // size))
-    numbers = (example_numbers(step, size).reshape(jax.process_count(), -1) for step in steps)
-    return (
-        draw(STREAM_VALIDATION_FIRST + rows[jax.process_index()], last=fields) for rows in numbers
+    numbers = (
+        STREAM_VALIDATION_FIRST + example_numbers(s, size) for s in range(-(-fields // size))
     )
+    return (draw(of_this_process(batch), last=fields) for batch in numbers)
 
 
 def _local_devices(config: Config) -> int:

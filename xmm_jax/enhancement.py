@@ -271,10 +271,9 @@ def _quality(
     """Quality bits: dead, and where the units of the network end."""
     s = model.scale.upscale
     dq = np.where(valid, 0, DQ_DEAD).astype(np.uint8)
-    if model.scale.clips:
-        seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
-        dq[seen > model.scale.clip_rate] |= DQ_CLIPPED
     dq = dq.repeat(s, 0).repeat(s, 1)
     if model.scale.clips:
+        seen = np.divide(counts, exposure, out=np.zeros(counts.shape), where=valid)
+        dq[(seen > model.scale.clip_rate).repeat(s, 0).repeat(s, 1)] |= DQ_CLIPPED
         dq[rate >= np.float32(model.scale.target_clip_rate) * (1 - 1e-6)] |= DQ_SATURATED
     return dq

@@ -23,7 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xmm_jax import __version__
 from xmm_jax.card import card
-from xmm_jax.checkpoint import CONFIG, METRICS, eligible, restore_best
+from xmm_jax.checkpoint import CONFIG, METRICS
 from xmm_jax.config import TASKS, Config, NetworkConfig
 from xmm_jax.config_file import read_json
 from xmm_jax.data.folder import replacing
@@ -31,13 +31,13 @@ from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import read_manifest
 from xmm_jax.domain import Domain, from_dict
 from xmm_jax.errors import InputError
-from xmm_jax.log import read_metrics, validation_losses
+from xmm_jax.log import read_metrics
 from xmm_jax.models import NETWORKS, apply, build, describe, init
 from xmm_jax.models.intervals import Intervals
 from xmm_jax.models.stretch import COUNTS, Scale
-from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.presets import read_config
-from xmm_jax.step import Batch, init_state, predict, respond
+from xmm_jax.step import Batch, predict, respond
+from xmm_jax.trained import restore_weights
 
 # The exposure of the published networks.
 PUBLISHED = Domain((20_000.0, 20_000.0))
@@ -272,10 +272,7 @@ def _from_run(run: Path) -> Model:
     config = read_config(run / CONFIG)
     network, scale = make_network(config.task, config.network)
     params = init(jax.random.key(0), network, config.network.in_channels)
-    state = init_state(params, make_optimiser(config.optim, steps=config.steps))
-    wanted = {"params": state.params, "opt_state": state.opt_state}
-    losses = eligible(validation_losses(run / METRICS), config.use)
-    step, part = restore_best(run, losses, wanted)
+    step, part = restore_weights(run, config, {"params": params})
     rows = [row for row in read_metrics(run / METRICS) if row["split"] == "validation"]
     figures = next((row for row in rows if row["step"] == step), {})
     origin = {
@@ -287,8 +284,8 @@ def _from_run(run: Path) -> Model:
         "version": __version__,
         "validation": {k: float(f"{v:.4g}") for k, v in figures.items() if "/" in k},
     }
-    params = averaged_params(part["params"], part["opt_state"])
-    return Model(config.task, network, params, scale, origin, Domain(_exposures(run, config)))
+    domain = Domain(_exposures(run, config))
+    return Model(config.task, network, part["params"], scale, origin, domain)
 
 
 def _exposures(run: Path, config: Config) -> tuple[float, float]:

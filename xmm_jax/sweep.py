@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from xmm_jax.backend import keep_programs
-from xmm_jax.config import TASKS
 from xmm_jax.data.folder import cache_folder, one_at_a_time, replace_file
 from xmm_jax.errors import InputError, command
 from xmm_jax.flags import parse_flags
 from xmm_jax.log import say
 from xmm_jax.signals import watch
-from xmm_jax.sweeps.grids import axes_of
 from xmm_jax.sweeps.page import RankConfig, write_ranking
 from xmm_jax.sweeps.rank import read_trials
 from xmm_jax.sweeps.study import work
@@ -53,9 +51,8 @@ def sweep(config: SweepConfig) -> None:
         For settings that do not work, or a folder with another study.
     """
     folder = Path(config.study).absolute()
-    grid, points, trials = prepare(config, folder)
+    axes, points, trials = prepare(config, folder)
     keep_settings(config, folder)
-    axes = axes_of(grid, target_side=config.crop * TASKS[config.task].upscale)
     with watch() as asked:
 
         def run(number: int) -> dict:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from xmm_jax.astro_unet.images import (
-    FIRST,
     batch_shapes,
     cut_example,
     data_digest,
@@ -19,6 +18,7 @@ from xmm_jax.astro_unet.images import (
 )
 from xmm_jax.data.splits import split_of
 from xmm_jax.errors import InputError
+from xmm_jax.numbered import FIRST
 
 
 def first(config, data, number, *, start_step=0):

@@ -105,7 +105,7 @@ def test_a_file_cut_anywhere_is_refused(path, tmp_path):
     part = tmp_path / path.name
     for share in (0.001, 0.02, 0.3, 0.5, 0.9, 0.99):
         part.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(InputError, match="not a readable FITS file") as caught:
+        with pytest.raises(InputError, match=r"is truncated; |not a readable FITS file") as caught:
             read_tables(part)
         assert str(part) in str(caught.value)
         assert "\n" not in str(caught.value)

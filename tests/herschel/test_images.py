@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from xmm_jax.errors import InputError
 from xmm_jax.herschel.images import (
-    FIRST,
     batch_shapes,
     cut_example,
     data_digest,
@@ -22,6 +21,7 @@ from xmm_jax.herschel.images import (
     validation_batches,
 )
 from xmm_jax.herschel.region import Region, read_region
+from xmm_jax.numbered import FIRST
 
 
 def first(config, data, number, *, start_step=0):

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from xmm_jax.errors import InputError
-from xmm_jax.sweeps.page import RankConfig, read_ranking, write_ranking
+from xmm_jax.sweeps.page import RankConfig, write_ranking
 from xmm_jax.sweeps.rank import (
     Row,
     columns_of,
@@ -100,7 +100,7 @@ def test_page(study):
     assert "score" in said.splitlines()[0]
     assert "batch_size=" in said.splitlines()[1]
     ranking = study / "ranking"
-    listed = read_ranking(ranking)
+    listed = json.loads((ranking / "ranking.json").read_text())
     assert len(listed) == 5
     assert [one["score"] for one in listed] == sorted(one["score"] for one in listed)
     # PSNR and SSIM grow with the number, L1 too: two figures to one.
@@ -119,7 +119,7 @@ def test_rules_and_stretch(study, tmp_path):
     pytest.importorskip("matplotlib")
     out = tmp_path / "ranking"
     write_ranking(RankConfig(study=str(study), rules="paper", stretch="log", out=str(out)))
-    listed = read_ranking(out)
+    listed = json.loads((out / "ranking.json").read_text())
     assert {one["point"]["batch_size"] for one in listed} == {"2"}
     assert [one["score"] for one in listed] == [0.0, 0.5, 1.0]  # log/SSIM alone
     with pytest.raises(InputError, match="exists"):
@@ -134,7 +134,8 @@ def test_one_trial_alone(tmp_path):
 
     work(tmp_path, {"loss": ("l1",)}, [{"loss": "l1"}], run)
     write_ranking(RankConfig(study=str(tmp_path)))
-    assert [one["score"] for one in read_ranking(tmp_path / "ranking")] == [0.0]
+    listed = json.loads((tmp_path / "ranking" / "ranking.json").read_text())
+    assert [one["score"] for one in listed] == [0.0]
 
 
 def test_no_study(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 from xmm_jax import __version__
 from xmm_jax.astro_unet.config import AstroConfig
 from xmm_jax.astro_unet.contenders import METHODS, Contender, network
-from xmm_jax.astro_unet.images import FIRST, Image, draw_image, find_files, read_image
+from xmm_jax.astro_unet.images import Image, draw_image, find_files, read_image
 from xmm_jax.astro_unet.judge import REFERENCE, judge_image, summarise, table
 from xmm_jax.astro_unet.model import load_run
 from xmm_jax.astro_unet.picture import write_picture
@@ -23,6 +23,7 @@ from xmm_jax.flags import parse_flags
 from xmm_jax.log import plain, progress, say
 from xmm_jax.metrics.stars import CAVEAT
 from xmm_jax.models.denoisers import load
+from xmm_jax.numbered import FIRST
 
 METRICS, PICTURE = "metrics.json", "field.png"
 

@@ -7,26 +7,23 @@ noise. Drawn fields are those of their numbers, whatever the seed.
 
 import functools
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from xmm_jax import numbered
 from xmm_jax.astro_unet.config import AstroConfig
-from xmm_jax.data.folder import replace_file
 from xmm_jax.data.hst import choose_crop, read_drizzled, remove_cosmic_rays
-from xmm_jax.data.pipeline import KEPT_BYTES, example_numbers
 from xmm_jax.data.splits import split_of
 from xmm_jax.errors import InputError
 from xmm_jax.fields import fingerprint
+from xmm_jax.numbered import DRAWN, FIRST, Numbered
 from xmm_jax.simulator.starfield import draw_field
 
-DRAWN = "drawn"
 IMAGES = "images.txt"
-FIRST = {"train": 0, "validation": 2**29, "test": 2**30}
-"""Number of the first drawn field of each split."""
 FIELDS = {"validation": 8, "test": 8}
 VALIDATION_SIDE = 1024
 """Of the centre of a file that is validated [pixel]."""
@@ -61,13 +58,6 @@ class Image(NamedTuple):
     band: int
     sky_rate: float
     truth: np.ndarray | None
-
-
-class Images(NamedTuple):
-    """Images by number, made or read when they are asked for."""
-
-    total: int
-    get: Callable[[int], Image]
 
 
 def draw_image(number: int, side: int) -> Image:
@@ -154,15 +144,11 @@ def keep_data(config: AstroConfig, run: Path, data: str) -> None:
     InputError
         If the run was made with others.
     """
-    if data == DRAWN:
-        return
-    if not (run / IMAGES).exists():
-        replace_file(run / IMAGES, _listing(data).encode())
-    elif (run / IMAGES).read_text() != _listing(data):
-        raise InputError(f"{run}: made with other images than {data}; choose another --run")
+    if data != DRAWN:
+        numbered.keep_listing(run / IMAGES, _listing(data), others=f"images than {data}")
 
 
-def open_images(config: AstroConfig, data: str, split: str) -> Images:
+def open_images(config: AstroConfig, data: str, split: str) -> Numbered[Image]:
     """Images of a split; as many are kept in memory as fit in a quarter of it.
 
     Parameters
@@ -187,8 +173,7 @@ def open_images(config: AstroConfig, data: str, split: str) -> Images:
         def get(number: int) -> Image:
             return read_image(files[number], cosmic_rays=config.cosmic_rays)
 
-    kept = min(count, max(1, KEPT_BYTES // size))
-    return Images(count, functools.lru_cache(maxsize=kept)(get))
+    return numbered.kept(get, count, size=size)
 
 
 def training_batches(
@@ -205,30 +190,26 @@ def training_batches(
     start_step : int
         Number of steps made before.
     """
-    images = open_images(config, data, "train")
-    for step in range(start_step, config.steps):
-        numbers = example_numbers(step, config.batch_size)
-        mine = numbers.reshape(jax.process_count(), -1)[jax.process_index()]
-        yield _stack([cut_example(config, images, int(number)) for number in mine])
+    cut = functools.partial(cut_example, config, open_images(config, data, "train"))
+    return numbered.training_batches(config, cut, start_step=start_step)
 
 
-def cut_example(config: AstroConfig, images: Images, number: int) -> dict[str, Any]:
+def cut_example(config: AstroConfig, images: Numbered[Image], number: int) -> dict[str, Any]:
     """One example of a run.
 
     Parameters
     ----------
     config : AstroConfig
         Seed, crop, ratios, shift, flips.
-    images : Images
+    images : Numbered
         What to cut from; each is used once in an epoch, in an order of its own.
     number : int
         Of the example, from the start of the run.
     """
     ordered = config.order == "ordered"
     crop_number, turn = divmod(number, len(config.ratios)) if ordered else (number, 0)
-    epoch, place = divmod(crop_number, images.total)
-    image = images.get(int(_generator(config.seed, epoch, 1).permutation(images.total)[place]))
-    random = _generator(config.seed, crop_number, 2)
+    image = numbered.shuffled(images, crop_number, seed=config.seed)
+    random = numbered.random_of(config.seed, crop_number)
     ratio = config.ratios[turn] if ordered else random.choice(config.ratios)
     shift = config.shift
     y, x = choose_crop(random, image.rate, config.crop + 2 * shift)
@@ -253,13 +234,11 @@ def validation_batches(config: AstroConfig, data: str) -> Iterator[Mapping[str, 
     images = open_images(config, data, "validation")
     count = min(config.eval_fields or images.total, images.total)
     cases = [(i, ratio) for i in range(count) for ratio in config.ratios]
-    local = config.devices or jax.local_device_count()
-    size = local * jax.process_count()
-    for first in range(0, len(cases), size):
-        mine = np.arange(first, first + size).reshape(jax.process_count(), -1)[jax.process_index()]
-        examples = [whole(images.get, *cases[min(n, len(cases) - 1)]) for n in mine]
-        batch = _stack(examples)
-        yield batch | {"weight": (mine < len(cases)).astype(np.float32)}
+
+    def example(number: int) -> dict[str, Any]:
+        return whole(images.get, *cases[number])
+
+    return numbered.validation_batches(config, example, total=len(cases))
 
 
 def whole(get: Callable[[int], Image], number: int, ratio: int) -> dict[str, Any]:
@@ -319,24 +298,11 @@ def batch_shapes(config: AstroConfig, lead: tuple[int, ...]) -> dict[str, jax.Sh
     dead = np.zeros((config.crop, config.crop), bool)
     dark = dead.astype(np.float32)
     image = Image("", dark, dead, 1.0, 0, 0.0, None if config.data else dark)
-    example = _example(image, ..., ..., ..., 1.0, noise=0)
-    return {
-        name: jax.ShapeDtypeStruct((*lead, *np.shape(value)), value.dtype)
-        for name, value in example.items()
-    }
-
-
-def _stack(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {name: np.stack([one[name] for one in examples]) for name in examples[0]}
+    return numbered.shapes_of(_example(image, ..., ..., ..., 1.0, noise=0), lead)
 
 
 def _window(y: int, x: int, side: int) -> tuple[slice, slice]:
     return slice(y, y + side), slice(x, x + side)
-
-
-def _generator(seed: int, number: int, purpose: int) -> np.random.Generator:
-    words = np.array([seed, number * 4 + purpose], np.uint64)
-    return np.random.Generator(np.random.Philox(key=words))
 
 
 @functools.lru_cache(maxsize=8)

@@ -12,15 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from xmm_jax.astro_unet.config import AstroConfig, UNetConfig
-from xmm_jax.checkpoint import CONFIG, METRICS, eligible, restore_best
-from xmm_jax.config_file import from_json, read_json
-from xmm_jax.errors import InputError
-from xmm_jax.log import validation_losses
 from xmm_jax.models.unet import REACH, STEP, UNet
 from xmm_jax.mosaic import mosaic
-from xmm_jax.optim import averaged_params, make_optimiser
-from xmm_jax.step import init_state
 from xmm_jax.tiling import by_parts
+from xmm_jax.trained import read_settings, restore_weights
 
 # What stands out of the sky: this many sigma of the mean of 3 x 3 pixels, as ANALYSIS_THRESH.
 STANDING_OUT = 3.0
@@ -231,14 +226,6 @@ def load_run(run: str | Path) -> AstroModel:
         If it is no such folder, or its checkpoint is damaged.
     """
     run = Path(run)
-    task = read_json(run / CONFIG).get("task")
-    if task != AstroConfig.task:
-        raise InputError(f"{run}: a run of --task={task}, not of {AstroConfig.task}")
-    config = from_json(run / CONFIG, AstroConfig)
-    params = start_params(0, config.network)
-    state = init_state(params, make_optimiser(config.optim, steps=config.steps))
-    wanted = {"params": state.params, "opt_state": state.opt_state}
-    losses = eligible(validation_losses(run / METRICS), config.use)
-    step, part = restore_best(run, losses, wanted)
-    params = averaged_params(part["params"], part["opt_state"])
-    return AstroModel(run.resolve().name, config.network, params, step, config)
+    config = read_settings(run, AstroConfig)
+    step, part = restore_weights(run, config, {"params": start_params(0, config.network)})
+    return AstroModel(run.resolve().name, config.network, part["params"], step, config)

@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import io
 import os
-import shutil
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,10 +64,10 @@ def read_image(path: str | Path) -> FitsImage:
     try:
         with collected() as caught, fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
             image = _first_image(hdus)
+        if any("truncated" in str(warning.message) for warning in caught):
+            raise EOFError("the file is truncated")
     except BROKEN as error:
         raise unreadable(path, error) from None
-    if any("truncated" in str(warning.message) for warning in caught):
-        raise InputError(f"{path}: the file is truncated; fetch or make it again")
     if isinstance(image, str):
         raise InputError(f"{path}: {image}")
     return image
@@ -96,7 +95,8 @@ def check_file(path: Path) -> None:
 def unreadable(path: Path, error: BaseException) -> InputError:
     """What to raise for a file that cannot be read, with the reason in one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    if "cannot reshape array" in reason:  # how astropy finds out that pixels are missing
+    # Of pixels that are missing astropy says the latter.
+    if "the file is truncated" in reason or "cannot reshape array" in reason:
         return InputError(f"{path}: the file is truncated; fetch or make it again")
     return InputError(f"{path}: not a readable FITS file ({reason}); fetch or make it again")
 
@@ -258,32 +258,21 @@ def write_fits(path: str | Path, hdus: Sequence) -> Path:
     """
     path = Path(path)
     whole = _with_checksums(hdus)
-    scratch, packed = (path.with_name(f".{path.name}.{os.getpid()}.{n}.tmp") for n in range(2))
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:
-            whole.writeto(file)
-        if path.suffix.lower() == ".gz":
-            _compress(scratch, packed)
-            packed.replace(path)
-        else:
-            scratch.replace(path)
+            if path.suffix.lower() == ".gz":
+                with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+                    whole.writeto(packed)
+            else:
+                whole.writeto(file)
+        scratch.replace(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); choose another folder with --out"
         ) from None
     finally:
-        for left in (scratch, packed):
-            with contextlib.suppress(OSError):
-                left.unlink()
+        with contextlib.suppress(OSError):
+            scratch.unlink()
     return path
-
-
-def _compress(plain: Path, packed: Path) -> None:
-    """Compress a file, without its name and the time."""
-    with (
-        plain.open("rb") as source,
-        packed.open("wb") as file,
-        gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as target,
-    ):
-        shutil.copyfileobj(source, target, 1 << 20)

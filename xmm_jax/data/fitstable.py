@@ -227,7 +227,7 @@ def _header(stream: BinaryIO) -> tuple[fits.Header | None, int]:
             return None, 0
         content += block
         if len(block) < _BLOCK:
-            raise EOFError("the file is truncated in a header")
+            raise EOFError("the file is truncated")
         if any(block[k : k + 8] == b"END     " for k in range(0, _BLOCK, 80)):
             with quiet():
                 return understood(fits.Header.fromstring(content)), stream.tell()

@@ -11,7 +11,7 @@ the same batches, with `example_numbers` and the functions of `xmm_jax.data.augm
 import functools
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -97,7 +97,8 @@ def batches(
 
     def batch(step: int) -> Batch:
         index = example_numbers(step, batch_size)[rows]
-        return _stack([example(i) for i in index.tolist()], index, np.ones(len(index), np.float32))
+        weight = np.ones(len(index), np.float32)
+        return stack([example(i) for i in index.tolist()]) | {"weight": weight, "index": index}
 
     return _run(batch, start_step, sys.maxsize, threads)
 
@@ -153,7 +154,7 @@ def eval_batches(
         examples = {i: example(i) for i in sorted(set(index.tolist()))}
         # A real example as padding, not zeros: 0 times the loss of an empty image may be NaN.
         weight = (number < count).astype(np.float32)
-        return _stack([examples[i] for i in index.tolist()], index, weight)
+        return stack([examples[i] for i in index.tolist()]) | {"weight": weight, "index": index}
 
     return _run(batch, 0, -(-count // batch_size), threads)
 
@@ -181,6 +182,11 @@ def example_numbers(step: int, batch_size: int) -> np.ndarray:
     return np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
 
 
+def stack(examples: Sequence[Mapping[str, np.ndarray]]) -> Batch:
+    """Put examples together along a leading axis."""
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
 def _keep_small(source: RecordSource) -> Callable[[int], Mapping[str, np.ndarray]]:
     """What reads an example, and keeps it where all of them fit into memory."""
     example = sum(image.nbytes for image in source[0].values())
@@ -200,13 +206,6 @@ def _rows(batch_size: int, process_index: int, process_count: int) -> slice:
         )
     share = batch_size // process_count
     return slice(process_index * share, (process_index + 1) * share)
-
-
-def _stack(
-    examples: list[Mapping[str, np.ndarray]], index: np.ndarray, weight: np.ndarray
-) -> Batch:
-    batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-    return batch | {"weight": weight, "index": index}
 
 
 def _run(

@@ -11,15 +11,17 @@ import numpy as np
 from scipy import ndimage
 
 from xmm_jax.errors import InputError
-from xmm_jax.metrics.submm_sources import SIGMAS, Sources, detect
+from xmm_jax.metrics.submm_sources import Sources, detect
 from xmm_jax.models.richardson_lucy import richardson_lucy_variant
+from xmm_jax.simulator.submm import (
+    CONFUSION_MJY,
+    FWHM_ARCSEC,
+    PIXEL_ARCSEC,
+    SIGMA_OF_FWHM,
+    TARGET_FWHM_ARCSEC,
+)
 
-PIXEL_ARCSEC = 2.0
-BEAM_250, BEAM_450 = 18.1, 7.9
-"""FWHM [arcsec], slides."""
-
-CONFUSION_250 = 5.8
-"""Of the 250 um map [mJy/beam], slides."""
+BEAM_250, BEAM_450 = FWHM_ARCSEC[0], TARGET_FWHM_ARCSEC
 
 ITERATIONS = 30
 """Of Richardson-Lucy; ours. More make noise into peaks, fewer leave them wide and low."""
@@ -72,7 +74,7 @@ def tune(
     """
     sums = np.zeros(5)
     sharp = 0.0
-    wider = np.sqrt(BEAM_250**2 - BEAM_450**2) / SIGMAS / pixel_arcsec
+    wider = np.sqrt(BEAM_250**2 - BEAM_450**2) * SIGMA_OF_FWHM / pixel_arcsec
     for bands, target in fields:
         a = np.asarray(bands[..., 0], np.float64)
         blurred = ndimage.gaussian_filter(np.asarray(target, np.float64), wider, mode="reflect")
@@ -167,7 +169,7 @@ def deconvolution(
     """
 
     def blur(fwhm_arcsec: float) -> Callable[[np.ndarray], np.ndarray]:
-        sigma = fwhm_arcsec / SIGMAS / pixel_arcsec
+        sigma = fwhm_arcsec * SIGMA_OF_FWHM / pixel_arcsec
         # With a reflected border the blur is its own adjoint.
         return lambda image: ndimage.gaussian_filter(image, sigma, mode="reflect")
 
@@ -192,7 +194,7 @@ def detection_250(
     bands: np.ndarray,
     tuning: Tuning,
     *,
-    threshold_mjy: float = 3 * CONFUSION_250,
+    threshold_mjy: float = 3 * CONFUSION_MJY[0],
     pixel_arcsec: float = PIXEL_ARCSEC,
 ) -> np.ndarray:
     """Sources of the 250 um map, each with its flux times the colour, as points at 450 um.
@@ -237,7 +239,7 @@ def paint(sources: Sources, shape: tuple[int, ...], *, fwhm_pixel: float) -> np.
     ndarray
         [mJy/beam], float32 [y, x].
     """
-    sigma = fwhm_pixel / SIGMAS
+    sigma = fwhm_pixel * SIGMA_OF_FWHM
     along = [
         np.exp(-0.5 * np.square((np.arange(size) - np.asarray(place)[:, None]) / sigma))
         for size, place in zip(shape, (sources.y, sources.x), strict=True)

@@ -10,12 +10,13 @@ from typing import Any, Literal
 import jax
 
 from xmm_jax import __version__
+from xmm_jax.alternate import sources_of
 from xmm_jax.data.folder import replacing
 from xmm_jax.errors import InputError
 from xmm_jax.flags import parse_flags
 from xmm_jax.herschel.config import HerschelConfig
 from xmm_jax.herschel.contenders import METHODS, Contender, Tuning
-from xmm_jax.herschel.images import FIRST, draw_region, sources_of, training_rows
+from xmm_jax.herschel.images import draw_region, training_rows
 from xmm_jax.herschel.judge import (
     CURVES,
     TUNED_FIELDS,
@@ -33,6 +34,7 @@ from xmm_jax.log import plain, progress, say
 from xmm_jax.metrics.submm import Rule, Table
 from xmm_jax.metrics.submm_figures import pool
 from xmm_jax.metrics.submm_sources import Sources
+from xmm_jax.numbered import FIRST
 
 FIGURES, CURVES_PICTURE, MAPS_PICTURE = "metrics.json", "curves.png", "field.png"
 NOTES = (

@@ -6,39 +6,29 @@ function of (seed, step).
 
 import functools
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from xmm_jax.alternate import alternating
-from xmm_jax.data.folder import replace_file
-from xmm_jax.data.pipeline import KEPT_BYTES, example_numbers
+from xmm_jax import numbered
+from xmm_jax.alternate import alternating, sources_of
 from xmm_jax.errors import InputError
 from xmm_jax.fields import fingerprint
 from xmm_jax.herschel.config import HerschelConfig
 from xmm_jax.herschel.region import Region, read_region
+from xmm_jax.numbered import DRAWN, FIRST, Numbered
 from xmm_jax.simulator.submm import draw_field
 
-DRAWN = "drawn"
 MAPS = "maps.txt"
-FIRST = {"train": 0, "validation": 2**29, "test": 2**30}
-"""Number of the first drawn field of each split."""
 VALIDATION_FIELDS = 16
 MOST_SOURCES = 64
 """Sources of one example that the aperture loss looks at; the brightest."""
 LEAST_LIVE = 0.9
 """Share of live pixels that a crop should have; after so many tries any will do:"""
 TRIES = 20
-
-
-class Regions(NamedTuple):
-    """Regions by number, made or read when they are asked for."""
-
-    total: int
-    get: Callable[[int], Region]
 
 
 def draw_region(number: int, config: HerschelConfig) -> Region:
@@ -79,11 +69,6 @@ def find_data(config: HerschelConfig) -> str:
     return config.data
 
 
-def sources_of(config: HerschelConfig, data: str) -> list[str]:
-    """Parts of a name of data: one, or several that alternate."""
-    return data.split(",") if config.alternate else [data]
-
-
 def data_digest(config: HerschelConfig, data: str) -> str:
     """By which the same maps are known: settings and code that draw them, names and sizes."""
     marks = []
@@ -105,13 +90,10 @@ def keep_data(config: HerschelConfig, run: Path, data: str) -> None:
         If the run was made with others.
     """
     text = "".join(_listing(name) for name in sources_of(config, data) if name != DRAWN)
-    if not (run / MAPS).exists():
-        replace_file(run / MAPS, text.encode())
-    elif (run / MAPS).read_text() != text:
-        raise InputError(f"{run}: made with other maps than {data}; choose another --run")
+    numbered.keep_listing(run / MAPS, text, others=f"maps than {data}")
 
 
-def open_regions(config: HerschelConfig, name: str, split: str) -> Regions:
+def open_regions(config: HerschelConfig, name: str, split: str) -> Numbered[Region]:
     """Regions of a split; as many are kept in memory as fit in a quarter of it.
 
     Parameters
@@ -128,14 +110,13 @@ def open_regions(config: HerschelConfig, name: str, split: str) -> Regions:
         border = training_rows(region, config)
         rows = slice(0, border) if split == "train" else slice(border, None)
         part = region.window(rows, slice(0, region.target.shape[1]))
-        return Regions(1, lambda number: part)
+        return Numbered(1, lambda number: part)
     total = config.fields if split == "train" else VALIDATION_FIELDS
-    kept = min(total, max(1, KEPT_BYTES // (20 * config.side**2)))
 
     def get(number: int) -> Region:
         return draw_region(FIRST[split] + number, config)
 
-    return Regions(total, functools.lru_cache(maxsize=kept)(get))
+    return numbered.kept(get, total, size=20 * config.side**2)
 
 
 def training_rows(region: Region, config: HerschelConfig) -> int:
@@ -157,35 +138,29 @@ def training_batches(
     start_step : int
         Number of steps made before.
     """
-    sources = [functools.partial(_batches, config, name) for name in sources_of(config, data)]
+
+    def batches(name: str, start_step: int) -> Generator[Mapping[str, Any], None, None]:
+        cut = functools.partial(cut_example, config, open_regions(config, name, "train"))
+        return numbered.training_batches(config, cut, start_step=start_step)
+
+    sources = [functools.partial(batches, name) for name in sources_of(config, data)]
     return alternating(sources, start_step=start_step)
 
 
-def _batches(
-    config: HerschelConfig, name: str, start_step: int
-) -> Generator[Mapping[str, Any], None, None]:
-    regions = open_regions(config, name, "train")
-    for step in range(start_step, config.steps):
-        numbers = example_numbers(step, config.batch_size)
-        mine = numbers.reshape(jax.process_count(), -1)[jax.process_index()]
-        yield _stack([cut_example(config, regions, int(number)) for number in mine])
-
-
-def cut_example(config: HerschelConfig, regions: Regions, number: int) -> dict[str, Any]:
+def cut_example(config: HerschelConfig, regions: Numbered[Region], number: int) -> dict[str, Any]:
     """One example of a run.
 
     Parameters
     ----------
     config : HerschelConfig
         Seed, crop, flips.
-    regions : Regions
+    regions : Numbered
         What to cut from; each is used once in an epoch, in an order of its own.
     number : int
         Of the example, from the start of the run.
     """
-    epoch, place = divmod(number, regions.total)
-    order = _generator(config.seed, epoch, 1).permutation(regions.total)
-    region, random = regions.get(int(order[place])), _generator(config.seed, number, 2)
+    region = numbered.shuffled(regions, number, seed=config.seed)
+    random = numbered.random_of(config.seed, number)
     height, width = region.target.shape[:2]
     if min(height, width) < config.crop:
         raise InputError(f"{region.name}: {height} x {width} pixels, --crop={config.crop}")
@@ -213,11 +188,11 @@ def validation_batches(config: HerschelConfig, data: str) -> Iterator[Mapping[st
     """
     regions = open_regions(config, sources_of(config, data)[0], "validation")
     total = min(config.eval_fields or regions.total, regions.total)
-    size = (config.devices or jax.local_device_count()) * jax.process_count()
-    for first in range(0, total, size):
-        mine = np.arange(first, first + size).reshape(jax.process_count(), -1)[jax.process_index()]
-        examples = [_whole(regions.get(int(min(n, total - 1))), config) for n in mine]
-        yield _stack(examples) | {"weight": (mine < total).astype(np.float32)}
+
+    def example(number: int) -> dict[str, Any]:
+        return _whole(regions.get(number), config)
+
+    return numbered.validation_batches(config, example, total=total)
 
 
 def _whole(region: Region, config: HerschelConfig) -> dict[str, Any]:
@@ -249,7 +224,7 @@ def to_example(region: Region, *, least_mjy: float) -> dict[str, Any]:
     }
 
 
-def batch_shapes(config: HerschelConfig, lead: tuple[int, ...]) -> dict[str, Any]:
+def batch_shapes(config: HerschelConfig, lead: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and types of a batch of a run.
 
     Parameters
@@ -262,19 +237,7 @@ def batch_shapes(config: HerschelConfig, lead: tuple[int, ...]) -> dict[str, Any
     side, none = config.crop, np.zeros(0, np.float32)
     image = np.zeros((side, side, 1), np.float32)
     empty = Region("", image.repeat(3, 2), image, image > 0, none, none, none, both=False)
-    return {
-        name: jax.ShapeDtypeStruct((*lead, *np.shape(value)), value.dtype)
-        for name, value in to_example(empty, least_mjy=1.0).items()
-    }
-
-
-def _stack(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {name: np.stack([one[name] for one in examples]) for name in examples[0]}
-
-
-def _generator(seed: int, number: int, purpose: int) -> np.random.Generator:
-    words = np.array([seed, number * 4 + purpose], np.uint64)
-    return np.random.Generator(np.random.Philox(key=words))
+    return numbered.shapes_of(to_example(empty, least_mjy=1.0), lead)
 
 
 def _listing(folder: str) -> str:

@@ -10,16 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xmm_jax.checkpoint import CONFIG, METRICS, eligible, restore_best
-from xmm_jax.config_file import from_json, read_json
-from xmm_jax.errors import InputError
 from xmm_jax.herschel.config import GalaxyGANConfig, HerschelConfig
-from xmm_jax.log import validation_losses
 from xmm_jax.losses.ssim import blur, window
 from xmm_jax.models.galaxygan import GalaxyGAN
 from xmm_jax.mosaic import mosaic
-from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.simulator.submm import BANDS_UM, PIXEL_ARCSEC, SIGMA_OF_FWHM
+from xmm_jax.trained import read_settings, restore_weights
 
 LOW_MJY, HIGH_MJY = -5.0, 160.0
 """What 0 and 1 of the network are [mJy/beam]; ours."""
@@ -151,14 +147,7 @@ def load_run(run: str | Path) -> HerschelModel:
         If it is no such folder, or its checkpoint is damaged.
     """
     run = Path(run)
-    task = read_json(run / CONFIG).get("task")
-    if task != HerschelConfig.task:
-        raise InputError(f"{run}: made with --task={task}, not {HerschelConfig.task}")
-    config = from_json(run / CONFIG, HerschelConfig)
+    config = read_settings(run, HerschelConfig)
     params, statistics = start_variables(0, config.network)
-    opt_state = make_optimiser(config.optim, steps=config.steps).init(params)
-    wanted = {"params": params, "statistics": statistics, "opt_state": opt_state}
-    losses = eligible(validation_losses(run / METRICS), config.use)
-    step, part = restore_best(run, losses, wanted)
-    params = averaged_params(part["params"], part["opt_state"])
-    return HerschelModel(run.resolve().name, config, params, part["statistics"], step)
+    step, part = restore_weights(run, config, {"params": params, "statistics": statistics})
+    return HerschelModel(run.resolve().name, config, part["params"], part["statistics"], step)

@@ -16,9 +16,7 @@ from xmm_jax.metrics.submm_figures import (
 )
 from xmm_jax.metrics.submm_sources import Sources
 from xmm_jax.preview import new_figure, write_figure
-
-BEAM_450 = 7.9
-"""FWHM [arcsec], slides."""
+from xmm_jax.simulator.submm import TARGET_FWHM_ARCSEC
 
 SHOWN_MJY = 5.0
 """Least flux of the sources that are marked on maps."""
@@ -183,7 +181,8 @@ def _marks(panels: Any) -> None:
     away.set_xlabel("[arcsec]; all beyond 30 in the last bin")
     away.set_ylabel("share")
     radius = np.linspace(0, 30, 100)
-    beam.plot(radius, np.exp2(-4 * (radius / BEAM_450) ** 2), label=f'{BEAM_450}" beam', **grey)
+    shape = np.exp2(-4 * (radius / TARGET_FWHM_ARCSEC) ** 2)
+    beam.plot(radius, shape, label=f'{TARGET_FWHM_ARCSEC}" beam', **grey)
     beam.set_title("stack of isolated sources, FWHM (number)", fontsize=10)
     beam.set_xlabel("radius [arcsec]")
     beam.set_ylim(-0.15, 1.1)

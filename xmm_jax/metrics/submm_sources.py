@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-SIGMAS = 2 * float(np.sqrt(2 * np.log(2)))
-"""Full width at half maximum of a Gaussian over its sigma."""
+from xmm_jax.simulator.submm import SIGMA_OF_FWHM
 
 FLOOR = 0.05
 """Share of a peak below which pixels beside it count as this much: a logarithm is taken."""
@@ -227,4 +226,4 @@ def beam_fwhm(stamp: np.ndarray, *, pixel_arcsec: float, core_arcsec: float = 10
     sigma = float(np.log(core_arcsec / 3))
     fit = least_squares(off, [1.0, sigma, sigma, 0.0, 0.0, 0.0], bounds=(
         [0, -2, -2, -1, -6, -6], [9, 4, 4, 1, 6, 6]))  # fmt: skip
-    return SIGMAS * float(np.exp((fit.x[1] + fit.x[2]) / 2))
+    return 1 / SIGMA_OF_FWHM * float(np.exp((fit.x[1] + fit.x[2]) / 2))

@@ -84,8 +84,8 @@ GRIDS: dict[str, Grid] = {
 }
 
 
-def points(grid: Grid, *, target_side: int) -> list[dict[str, str]]:
-    """Every combination of the values of a grid; a point's place in the list is its number.
+def axes_of(grid: Grid, *, target_side: int) -> dict[str, tuple[str, ...]]:
+    """Axes of a grid: flags by name, and what each is given.
 
     Parameters
     ----------
@@ -93,21 +93,13 @@ def points(grid: Grid, *, target_side: int) -> list[dict[str, str]]:
         What is tried.
     target_side : int
         Of the targets [pixel]; sums with MS-SSIM are left out where it is too small for it.
-
-    Returns
-    -------
-    list of dict
-        Flags by name.
     """
-    return [
-        dict(zip(axes_of(grid, target_side=target_side), values, strict=True))
-        for values in itertools.product(*axes_of(grid, target_side=target_side).values())
-    ]
-
-
-def axes_of(grid: Grid, *, target_side: int) -> dict[str, tuple[str, ...]]:
-    """Axes of a grid with what targets of a side allow; see `points`."""
     axes = {name: tuple(values) for name, values in grid.axes.items()}
     if "loss" in axes and target_side <= SMALLEST_MS_SSIM:
         axes["loss"] = tuple(sum for sum in axes["loss"] if "ms_ssim" not in sum.split("+"))
     return axes
+
+
+def points(axes: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Every combination of the values of axes; a point's place in the list is its number."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]

@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import html
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -192,8 +191,3 @@ def _unit(values: Any) -> np.ndarray:
     """From 0 to 1; 1/2 where all are the same."""
     span = np.ptp(values)
     return (values - np.min(values)) / span if span > 0 else np.full(len(values), 0.5)
-
-
-def read_ranking(folder: Path) -> list[dict[str, Any]]:
-    """What `write_ranking` found, best first."""
-    return json.loads((folder / TABLE).read_text())

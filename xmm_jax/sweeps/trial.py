@@ -21,7 +21,7 @@ from xmm_jax.metrics.image import compare
 from xmm_jax.model import Model, load_model
 from xmm_jax.models.stretch import rate
 from xmm_jax.presets import parse
-from xmm_jax.sweeps.grids import GRIDS, SMALLEST_MS_SSIM, STRETCHES, Grid, points
+from xmm_jax.sweeps.grids import GRIDS, SMALLEST_MS_SSIM, STRETCHES, Grid, axes_of, points
 from xmm_jax.sweeps.study import SILENCE_S
 from xmm_jax.train import train
 
@@ -58,8 +58,10 @@ class SweepConfig:
     """A process that shows no life for so long [s] is dead, and its trial handed out again."""
 
 
-def prepare(config: SweepConfig, study: Path) -> tuple[Grid, list[dict[str, str]], list[Config]]:
-    """Grid, points and settings of all trials; the data are found or made.
+def prepare(
+    config: SweepConfig, study: Path
+) -> tuple[dict[str, tuple[str, ...]], list[dict[str, str]], list[Config]]:
+    """Axes, points and settings of all trials; the data are found or made.
 
     Parameters
     ----------
@@ -76,7 +78,8 @@ def prepare(config: SweepConfig, study: Path) -> tuple[Grid, list[dict[str, str]
     if config.epochs < 1 or config.fields < 1 or config.crop < 1:
         raise InputError("--epochs, --fields and --crop must be at least 1")
     grid = GRIDS[config.grid]
-    tried = points(grid, target_side=config.crop * TASKS[config.task].upscale)
+    axes = axes_of(grid, target_side=config.crop * TASKS[config.task].upscale)
+    tried = points(axes)
     first = settings(config, grid, tried[0], data=config.data, steps=1, run="")
     data = find_data(first)
     examples = used(read_manifest(data).splits["train"].examples, config.share)
@@ -86,7 +89,7 @@ def prepare(config: SweepConfig, study: Path) -> tuple[Grid, list[dict[str, str]
         steps = max(math.ceil(config.epochs * examples / batch), 1)
         run = str(study / "runs" / f"{number:04}")
         found.append(settings(config, grid, point, data=data, steps=steps, run=run))
-    return grid, tried, found
+    return axes, tried, found
 
 
 def settings(
