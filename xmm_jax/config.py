@@ -16,7 +16,7 @@ CLIP_RATE_4ARCSEC = 0.0022336
 CLIP_RATE_2ARCSEC = 0.0005584
 
 TaskName = Literal["sr", "dn"]
-PresetName = Literal["tiny", "small", "best", "paper"]
+PresetName = Literal["tiny", "small", "best", "paper", "flow"]
 
 
 @dataclasses.dataclass(frozen=True)

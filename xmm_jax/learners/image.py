@@ -13,6 +13,7 @@ from xmm_jax.log import say
 from xmm_jax.losses import combine
 from xmm_jax.model import load_model, make_network
 from xmm_jax.models import init
+from xmm_jax.models.rrdb import RRDB
 from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.step import TrainState, eval_step, init_state, train_step
 from xmm_jax.validation import figures
@@ -35,7 +36,7 @@ def learn(config: Config, *, unroll: bool = False) -> Learner:
         For a loss that is unknown.
     """
     network, scale = make_network(config.task, config.network)
-    if unroll and hasattr(network, "blocks"):
+    if unroll and isinstance(network, RRDB):
         network = network.clone(unroll=max(network.blocks, 2))
     optimiser = make_optimiser(config.optim, steps=config.steps)
     loss = combine(parse_loss(config.loss), stretch=config.network.stretch)
