@@ -71,9 +71,9 @@ def test_stopped_and_resumed_is_the_same_to_the_last_bit(run, records, tmp_path,
 
 @pytest.mark.multidevice
 def test_one_device_and_four_make_the_same_update():
-    config = parse([*FLAGS, "--accumulate=1", "--optim.average=0"])
+    config = parse([*FLAGS, "--crop=16", "--optim.average=0"])
     learner = learn(config)
-    batch, ends = pairs(4), []
+    batch, ends = pairs(4, side=16), []
     batch["weight"][-1] = 0.5
     for count, kind in ((1, "shard_map"), (4, "pmap")):
         mesh = make_mesh(count)
