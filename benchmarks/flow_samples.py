@@ -31,6 +31,7 @@ from xmm_jax.presets import PRESETS
 HIGH = 0.25  # of frequencies above this [1/pixel] power is summed
 BOX = 8  # about a bright pixel [pixel]
 NAMES = ("counts", "exposure", "valid")
+TARGET = ("target", "target_exposure", "target_valid")
 
 
 def parse():
@@ -63,24 +64,28 @@ def examples(options, task):
 
 def prepare(options, example, rng, upscale):
     """Batch of one thinned example, truth [count/s/pixel], and where both are alive."""
+    example = {name: _image(example[name]) for name in (*NAMES, *TARGET)}
     shape = example["counts"].shape
     side = options.crop or min(shape) // 8 * 8
     low = [(length - side) // 8 * 4 for length in shape]
     coarse = tuple(slice(first, first + side) for first in low)
     fine = tuple(slice(upscale * first, upscale * (first + side)) for first in low)
-    counts, exposure, valid = (np.asarray(example[name])[coarse] for name in NAMES)
+    counts, exposure, valid = (example[name][coarse] for name in NAMES)
     share = min(1.0, 1e3 * options.exposure_ks / exposure.max())
     batch = {
         "counts": rng.binomial(counts.astype(int), share).astype(np.int32),
         "exposure": np.float32(share * exposure),
         "valid": valid,
     }
-    target, seconds, live = (
-        np.asarray(example[name])[fine] for name in ("target", "target_exposure", "target_valid")
-    )
+    target, seconds, live = (example[name][fine] for name in TARGET)
     live = live & (seconds > 0) & valid.repeat(upscale, 0).repeat(upscale, 1)
     truth = np.where(live, target / np.where(live, seconds, 1.0), 0.0)
     return {name: image[None, ..., None] for name, image in batch.items()}, truth, live
+
+
+def _image(array):
+    """Records have a last axis, fields that are simulated here have none."""
+    return np.asarray(array).reshape(np.shape(array)[:2])
 
 
 def psnr(image, truth, live, clip):

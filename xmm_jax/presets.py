@@ -22,8 +22,8 @@ from xmm_jax.flags import parse_flags, read_choice
 from xmm_jax.flow_config import FlowConfig
 
 
-def _preset(task: str, name: PresetName, base: Config | None = None, **changes: Any) -> Config:
-    base = base or Config()
+def _preset(task: str, name: PresetName, **changes: Any) -> Config:
+    base: Config = changes.pop("base", Config())
     network = changes.pop("network", base.network)
     network = dataclasses.replace(network, target_clip_rate=TASKS[task].target_clip_rate)
     return dataclasses.replace(base, task=task, preset=name, network=network, **changes)

@@ -28,6 +28,8 @@ from xmm_jax.models.rrdb import RRDB
 # Of the distance from the RRDB, in units of the target: a tenth of this is the noise that is added
 # to the target where the exposure is short.
 LEAST_WIDTH = 0.01
+# The same of a dead pixel, in square roots of counts.
+DEAD_WIDTH = 0.1
 # As of `xmm_jax.losses.pixel.spread`, by which the second output of the RRDB may have been learned.
 LOG_WIDTHS = (-7.0, 3.0)
 
@@ -238,11 +240,16 @@ class SRFlow:
         outputs, features = rrdb_answer(self.trunk, params["features"], inputs)
         image, log_width = jnp.split(outputs, 2, axis=-1)
         sigma = jnp.exp(jnp.clip(log_width, *LOG_WIDTHS))
+        if self.in_channels == 2:
+            # What it says of dead pixels nobody taught it; targets hold noise there, and no light.
+            live = inputs[..., 1:].repeat(self.upscale, 1).repeat(self.upscale, 2) > 0
+            image, sigma = jnp.where(live, image, 0.0), jnp.where(live, sigma, DEAD_WIDTH)
         centre, above = (self._target(units) for units in (image, image + sigma))
         spread = LEAST_WIDTH + above - centre
         height, width = image.shape[1] // 2, image.shape[2] // 2
         parts = (resized(features, height, width), squeeze(image), squeeze(jnp.log(spread)))
-        return centre, spread, jnp.concatenate(parts, axis=-1)
+        # The brightest source must not lead the small networks of the flow far outside.
+        return centre, spread, jnp.arcsinh(jnp.concatenate(parts, axis=-1))
 
     def _target(self, units: jax.Array) -> jax.Array:
         return 2 * jnp.sqrt(jnp.square(units) + self.room + SHIFT)
