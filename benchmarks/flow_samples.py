@@ -191,11 +191,12 @@ def draw_sheet(path, batch, images):
     figure, axes = plt.subplots(2, 5, figsize=(17, 7.4), layout="constrained")
     top = np.sqrt(np.percentile(images["truth"], 99.8))
     shown = {"input [count]": batch["counts"][0, ..., 0]} | images
-    for axis, (name, image) in zip(axes.flat, shown.items(), strict=True):
+    for axis, (name, image) in zip(axes.flat, shown.items(), strict=False):
         rate = name not in ("input [count]", "std", "|error|")
         limit = top if rate else max(np.sqrt(np.percentile(image, 99.8)), 1e-9)
         axis.imshow(np.sqrt(image), origin="lower", vmin=0, vmax=limit, cmap="magma")
         axis.set_title(name)
+    for axis in axes.flat:
         axis.set_axis_off()
     figure.savefig(path, dpi=90)
 
