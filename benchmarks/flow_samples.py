@@ -45,7 +45,7 @@ def parse():
     parser.add_argument("--sharp", type=float, default=0.9, help="temperature of sharpness")
     parser.add_argument("--exposure_ks", type=float, default=20.0)
     parser.add_argument("--crop", type=int, default=160, help="side of the input; 0: all of it")
-    parser.add_argument("--level", type=float, default=2e-6, help="truth that stands out [ct/s/px]")
+    parser.add_argument("--level", type=float, default=1e-5, help="truth that stands out [ct/s/px]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="", help="JSON file to write")
     parser.add_argument("--sheet", default="", help="PNG file to draw")
