@@ -38,6 +38,9 @@ class FlowConfig(Config):
     """Experiment that gives every other flag its default."""
     loss: Literal["likelihood"] = "likelihood"
     """What is learned: the likelihood of the target [bit/pixel]."""
+    freeze: float = 0.5
+    """Share of the steps, the first ones, in which an RRDB from --init_from stays as it is, as in
+    the paper."""
     network: FlowNetwork = FlowNetwork()
 
 
@@ -60,6 +63,8 @@ def check_flow(config: FlowConfig, *, multiple: int) -> None:
     for name in ("levels", "steps", "width"):
         if getattr(network, name) < 1:
             raise InputError(f"--network.{name} must be at least 1, got {getattr(network, name)}")
+    if not 0 <= config.freeze <= 1:
+        raise InputError(f"--freeze={config.freeze:g}: a share of the steps, 0 to 1")
     if not 0 < network.noise <= 1:
         raise InputError(f"--network.noise={network.noise:g}: above 0, and 1 for whole counts")
     if network.noise < 1 and config.simulated.target_kind == "observed":

@@ -4,7 +4,6 @@ The noise about the target of an example follows from the seed, the step, and th
 example in the batch of all devices, so that neither stopping nor the number of devices changes it.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -58,6 +57,7 @@ def learn(config: FlowConfig, *, unroll: bool = False) -> Learner:
     check_flow(config, multiple=network.multiple)
     optimiser = make_optimiser(config.optim, steps=config.steps)
     parts = 1 if unroll else config.accumulate
+    free_from = round(config.freeze * config.steps) if config.init_from else 0
 
     def start() -> FlowState:
         params = init(jax.random.key(config.seed), network, config.network.in_channels)
@@ -83,7 +83,9 @@ def learn(config: FlowConfig, *, unroll: bool = False) -> Learner:
         after, metrics = update(
             TrainState(state.step, params, opt_state),
             batch,
-            objective=functools.partial(bits, key, network=network, scale=scale),
+            objective=lambda params, part: bits(
+                key, freed(params, state.step >= free_from), part, network=network, scale=scale
+            ),
             optimiser=optimiser,
             accumulate=parts,
         )
@@ -191,6 +193,14 @@ def started_with(
     whole = {name: jax.lax.all_gather(batch[name], AXIS, tiled=True) for name in names}
     inputs, counts, _ = noisy_pair(key, whole, network=network, scale=scale)
     return network.start(params, counts, inputs)
+
+
+def freed(params: Any, free: jax.Array) -> Any:
+    """Weights of which those of the RRDB have a gradient only where ``free`` is true."""
+    features = jax.tree.map(
+        lambda leaf: jnp.where(free, leaf, jax.lax.stop_gradient(leaf)), params["features"]
+    )
+    return params | {"features": features}
 
 
 def numbered(batch: Batch) -> dict[str, Any]:
