@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from xmm_jax.model import Model
 from xmm_jax.onnx_backend import BackendName, find_backend
 from xmm_jax.own import own_main
 from xmm_jax.planes import Enhanced
+from xmm_jax.sampling import check_sampling
 from xmm_jax.side_by_side import show
 from xmm_jax.status import DONE, FAILED, THERE, Status, append, read, total
 from xmm_jax.worklist import Item, find_items, outputs, share
@@ -62,6 +63,15 @@ class EnhanceConfig:
     noise (docs/support.md)."""
     support: bool = True
     """Ask the photons about every feature of the result: RESIDUAL, SOURCES, bits of DQ."""
+    samples: int = 0
+    """Of a flow (train --preset=flow): write the mean of so many skies drawn from it, and their
+    standard deviation as STD; 0: its one image."""
+    temperature: float = 0.8
+    """Of the samples: 0 always gives the same image, 1 draws from the density learned."""
+    keep_samples: bool = False
+    """Also write the samples, as SAMPLES."""
+    seed: int = 0
+    """Of the samples."""
     out: str = ""
     """Folder for the results; empty: beside each input."""
     resume: bool = True
@@ -112,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.together < 0 or config.threads < 1:
         raise InputError("--together must be 0 or more, --threads at least 1")
     models = find_models(config)
+    check_samples(config, models)
     images, rows = make_images(config)
     items = find_items((*config.files, *images), lists=config.list)
     jobs = {
@@ -158,6 +169,22 @@ def find_models(config: EnhanceConfig) -> dict[str, Model]:
     return {task: open_model("", task) for task in BOTH}
 
 
+def check_samples(config: EnhanceConfig, models: Mapping[str, Model]) -> None:
+    """Refuse samples that cannot be drawn, before anything is read.
+
+    Raises
+    ------
+    InputError
+        As `xmm_jax.sampling.check_sampling`; or if both tasks, or only samples to keep, are asked.
+    """
+    if config.keep_samples and not config.samples:
+        raise InputError("--keep_samples: how many? --samples=16")
+    if config.samples and len(models) > 1:
+        raise InputError("--samples is for one flow and its task; name its folder with --model")
+    for model in models.values():
+        check_sampling(how_of(config).sampling, model, config.backend)
+
+
 def make_images(config: EnhanceConfig) -> tuple[list[str], list[Status]]:
     """Images of the observations that are named, and what became of the others.
 
@@ -196,7 +223,13 @@ def enhance_one(job: Job, model: Model, config: EnhanceConfig) -> None:
     loaded = load(job, model, how)
     for note in loaded.notes:
         say(f"{job.path.name}: {note}")
-    said = answer_alone(model, loaded.given, config.backend, max_memory=config.max_memory)
+    said = answer_alone(
+        model,
+        loaded.given,
+        config.backend,
+        max_memory=config.max_memory,
+        sampling=how.sampling,
+    )
     row, result = write(job, loaded, said, model, model_name(model, config), how)
     live = loaded.given.valid
     before = (loaded.given.counts[live] / loaded.given.exposure[live]).sum()
@@ -263,6 +296,7 @@ def _rows(jobs: Sequence[Job], model: Model, config: EnhanceConfig, how: How) ->
             [loaded.given for loaded in group],
             backend=backend,
             max_memory=config.max_memory,
+            sampling=how.sampling,
         ),
         functools.partial(write, model=model, name=name, how=how),
         kind=lambda loaded: loaded.given.counts.shape,

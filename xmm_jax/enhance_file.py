@@ -22,6 +22,7 @@ from xmm_jax.instrument.camera import PN
 from xmm_jax.model import Model
 from xmm_jax.nddata import Given, known_background
 from xmm_jax.planes import Enhanced, to_hdus
+from xmm_jax.sampling import Sampling
 from xmm_jax.side_by_side import write_picture
 from xmm_jax.status import DONE, Status
 from xmm_jax.support import UNSUPPORTED
@@ -62,6 +63,10 @@ class How:
         ``{folder}`` for its folder.
     compat, preview : bool
         Also write the files of the published tool (`xmm_jax.compat`); a picture.
+    samples, temperature, seed
+        See `xmm_jax.sampling.Sampling`.
+    keep_samples : bool
+        Also write the samples.
     """
 
     conserve: bool = False
@@ -72,6 +77,15 @@ class How:
     background: str = ""
     compat: bool = False
     preview: bool = False
+    samples: int = 0
+    temperature: float = 0.8
+    seed: int = 0
+    keep_samples: bool = False
+
+    @property
+    def sampling(self) -> Sampling:
+        """Samples to draw."""
+        return Sampling(self.samples, self.temperature, self.seed)
 
 
 def mark_of(model: Model, how: How) -> str:
@@ -201,6 +215,10 @@ def write(
         f"units: {json.dumps(dataclasses.asdict(model.scale))}",
         *(f"note: {note}" for note in loaded.notes),
     ]
+    if how.samples:
+        history.append(f"samples: {json.dumps(dataclasses.asdict(how.sampling))}")
+        if not how.keep_samples:
+            result = dataclasses.replace(result, samples=None)
     if how.force:
         history.append("--force: checks of camera, mode, filter and band were switched off")
     hdus = to_hdus(loaded.observation, result, model, history)

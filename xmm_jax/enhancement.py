@@ -1,10 +1,12 @@
 """One image denoised or super-resolved: arrays in, arrays out."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,18 +17,21 @@ from xmm_jax.errors import InputError
 from xmm_jax.instrument.camera import PN, angle_map
 from xmm_jax.losses.pixel import stated_width
 from xmm_jax.model import Model, load_model
+from xmm_jax.models.srflow import SRFlow
 from xmm_jax.models.stretch import to_rate
 from xmm_jax.nddata import Given, as_given, finer
 from xmm_jax.onnx_backend import Backend, BackendName, find_backend
 from xmm_jax.planes import DQ_CLIPPED, DQ_DEAD, DQ_SATURATED, Enhanced
+from xmm_jax.sampling import Sampling, check_sampling, draw_noise, respond_to, together
 from xmm_jax.support import check_support, dq_bits
-from xmm_jax.tiling import by_parts
+from xmm_jax.tiling import STEP, by_parts
 
 MEMORY_GB = 2.0
 LEAST_SIDE = 32
 # Rows of the input that are turned into rates at once: what is needed on the way for all of a large
 # image would take more memory than the image.
 ROWS = 512
+ONE_IMAGE = Sampling()
 # Dead pixels around the image (rows, columns), which make the pn frame the 416 x 416 of training.
 MARGIN = ((2, 3), (6, 7))
 
@@ -43,6 +48,9 @@ def enhance(
     support: bool = False,
     max_memory: float = MEMORY_GB,
     backend: BackendName = "jax",
+    samples: int = 0,
+    temperature: float = 0.8,
+    seed: int = 0,
 ) -> Enhanced:
     """Denoise or super-resolve one image.
 
@@ -74,6 +82,11 @@ def enhance(
     backend : str
         Who runs the network (`xmm_jax.onnx_backend.find_backend`); JAX compiles once for a shape,
         onnxruntime starts anew with each call.
+    samples : int
+        Of a flow: the result is the mean of so many skies drawn from it, with their standard
+        deviation; 0: its one image.
+    temperature, seed : float, int
+        Of the samples, see `xmm_jax.sampling.Sampling`.
 
     Returns
     -------
@@ -88,18 +101,24 @@ def enhance(
     """
     model = open_model(model, task)
     given = as_given(counts, exposure, valid, background)
-    said = answer_alone(model, given, backend, max_memory=max_memory)
+    drawn = Sampling(samples, temperature, seed)
+    said = answer_alone(model, given, backend, max_memory=max_memory, sampling=drawn)
     return finish(model, given, said, conserve=conserve, support=support)
 
 
 def answer_alone(
-    model: Model, image: Given, backend: BackendName, *, max_memory: float = MEMORY_GB
+    model: Model,
+    image: Given,
+    backend: BackendName,
+    *,
+    max_memory: float = MEMORY_GB,
+    sampling: Sampling = ONE_IMAGE,
 ) -> np.ndarray:
     """What a network says of one image; the memory of who runs it is given back.
 
     Parameters
     ----------
-    model, max_memory
+    model, max_memory, sampling
         As for `answer`.
     image : Given
         The image.
@@ -111,8 +130,10 @@ def answer_alone(
     ndarray
         ``[s*y, s*x, outputs]``.
     """
+    check_sampling(sampling, model, backend)
     # Nobody holds the backend when this returns: onnxruntime would keep what it used.
-    return answer(model, [image], backend=find_backend(model, backend), max_memory=max_memory)[0]
+    found = find_backend(model, backend)
+    return answer(model, [image], backend=found, max_memory=max_memory, sampling=sampling)[0]
 
 
 def answer(
@@ -121,6 +142,7 @@ def answer(
     *,
     backend: Backend | None = None,
     max_memory: float = MEMORY_GB,
+    sampling: Sampling = ONE_IMAGE,
 ) -> list[np.ndarray]:
     """What a network says of images of one shape, in its own units.
 
@@ -134,16 +156,19 @@ def answer(
         Who runs the network, from `xmm_jax.onnx_backend.find_backend`; JAX by default.
     max_memory : float
         What the network may use at once [GB].
+    sampling : Sampling
+        Samples to draw; checked by `xmm_jax.sampling.check_sampling`.
 
     Returns
     -------
     list of ndarray
-        ``[s*y, s*x, outputs]`` of each image.
+        ``[s*y, s*x, outputs]`` of each image; ``[s*y, s*x, 1 + samples]`` where samples are drawn,
+        the first being the image whose rate is the mean of theirs.
 
     Raises
     ------
     InputError
-        If an image or the memory is too small.
+        If an image or the memory is too small, or a sample is not finite.
     """
     shape = images[0].counts.shape
     if min(shape) < LEAST_SIDE:
@@ -152,8 +177,32 @@ def answer(
     padded = {
         name: np.stack([np.pad(getattr(one, name), MARGIN) for one in images]) for name in names
     }
+    if not sampling.samples:
+        return _answers(model, padded, shape, backend or Backend(model.respond), max_memory)
+    size, drawn = padded["counts"].shape, []
+    for number in range(sampling.samples):
+        key = jax.random.fold_in(jax.random.key(sampling.seed), number)
+        noise = draw_noise(
+            key, size[1:], upscale=model.scale.upscale, temperature=sampling.temperature
+        )
+        same = np.broadcast_to(noise, (size[0], *noise.shape))
+        respond = Backend(functools.partial(respond_to, model))
+        drawn.append(_answers(model, padded | {"noise": same}, shape, respond, max_memory))
+    return [
+        together(np.concatenate(each, axis=-1), sampling.temperature)
+        for each in zip(*drawn, strict=True)
+    ]
+
+
+def _answers(
+    model: Model,
+    padded: dict[str, np.ndarray],
+    shape: tuple[int, ...],
+    backend: Backend,
+    max_memory: float,
+) -> list[np.ndarray]:
+    """Answers to padded images, cut to the shape they had; in parts where memory demands it."""
     s, reach = model.scale.upscale, model.network.reach
-    backend = backend or Backend(model.respond)
     mirrors = 4 if model.symmetric else 1
     bytes_each = mirrors * model.network.bytes_per_pixel * backend.memory
     window = int(np.sqrt(1e9 * max_memory / bytes_each))
@@ -162,21 +211,28 @@ def answer(
             f"--max_memory={max_memory:g} GB is too little: a part of {4 * reach} x {4 * reach} "
             f"pixels takes {16e-9 * reach**2 * bytes_each:.2g} GB"
         )
-    together = max(1, window**2 // padded["counts"][0].size)
+    number = len(padded["counts"])
+    at_once = max(1, window**2 // padded["counts"][0].size)
     rows, columns = (
         slice(s * low, s * (low + n)) for (low, _), n in zip(MARGIN, shape, strict=True)
     )
     found: list[np.ndarray] = []
-    for first in range(0, len(images), together):
+    for first in range(0, number, at_once):
         said = by_parts(
-            lambda part: np.asarray(backend.respond({k: v[..., None] for k, v in part.items()})),
-            {name: stack[first : first + together] for name, stack in padded.items()},
+            lambda part: np.asarray(backend.respond(_with_channel(part))),
+            {name: stack[first : first + at_once] for name, stack in padded.items()},
             side=window - 2 * reach,
             reach=reach,
             upscale=s,
+            step=max(STEP, getattr(model.network, "multiple", 1)),
         )
         found.extend(said[:, rows, columns])
     return found
+
+
+def _with_channel(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Images as a network takes them; noise has axes of its own."""
+    return {k: v if k == "noise" else v[..., None] for k, v in part.items()}
 
 
 def finish(
@@ -196,15 +252,18 @@ def finish(
         As for `enhance`.
     """
     counts, exposure, valid, wcs, known = given
+    flow = isinstance(model.network, SRFlow)
     own, errors = _decoded(model, said, exposure)
-    rate = own
+    rate, drawn = own, _sampled(model, said[..., 1:], exposure) if flow else None
     with_background = TASKS[model.task].target_background
     sky = {"with_background": with_background, "background": known}
     if conserve:
         corrected = back_projected(own, counts, exposure, valid, **sky)
         rate = corrected.rate.astype(np.float32)
         # The interval is about the answer of the network; a correction moves it along.
-        errors *= np.divide(rate, own, out=np.ones_like(own), where=own > 0)
+        moved = np.divide(rate, own, out=np.ones_like(own), where=own > 0)
+        errors *= moved
+        drawn = None if drawn is None else drawn * moved
     dq = _quality(model, counts, exposure, valid, rate)
     checked = None
     if support:
@@ -219,7 +278,8 @@ def finish(
     if with_background and known is not None:
         net = rate - np.divide(known, exposure, out=np.zeros_like(rate), where=valid)
     fine = finer(wcs, model.scale.upscale)
-    return Enhanced(rate, dq, low, high, net=net, support=checked, wcs=fine)
+    found = {} if drawn is None else {"std": drawn.std(0, ddof=1), "samples": drawn}
+    return Enhanced(rate, dq, low, high, net=net, support=checked, wcs=fine, **found)
 
 
 def open_model(model: Model | str | Path, task: str) -> Model:
@@ -256,6 +316,14 @@ def _decoded(model: Model, said: np.ndarray, exposure: np.ndarray) -> tuple[np.n
             errors[0, rows] = np.maximum(own - _rates(model, low, seconds), 0)
             errors[1, rows] = np.maximum(_rates(model, high, seconds) - own, 0)
     return rate, errors
+
+
+def _sampled(model: Model, samples: np.ndarray, exposure: np.ndarray) -> np.ndarray | None:
+    """Rates of samples in network units, ``[n, s*y, s*x]``, or None where there are none."""
+    if not samples.shape[-1]:
+        return None
+    each = np.moveaxis(samples, -1, 0)
+    return np.stack([_rates(model, one, exposure) for one in each]).astype(np.float32)
 
 
 def _rates(model: Model, image: np.ndarray, exposure: np.ndarray) -> np.ndarray:

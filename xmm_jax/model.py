@@ -10,6 +10,7 @@ Models that come with the package lie in ``xmm_jax/weights/<task>``; their name 
 """
 
 import dataclasses
+import functools
 import json
 import zipfile
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from xmm_jax import __version__
@@ -31,12 +31,14 @@ from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import read_manifest
 from xmm_jax.domain import Domain, from_dict
 from xmm_jax.errors import InputError
+from xmm_jax.flow_config import FlowNetwork
 from xmm_jax.log import read_metrics
-from xmm_jax.models import NETWORKS, apply, build, describe, init
+from xmm_jax.models import NETWORKS, Network, apply, build, describe, init
 from xmm_jax.models.intervals import Intervals
-from xmm_jax.models.stretch import COUNTS, Scale
+from xmm_jax.models.srflow import SRFlow
+from xmm_jax.models.stretch import COUNTS, Scale, to_inputs
 from xmm_jax.presets import read_config
-from xmm_jax.step import Batch, predict, respond
+from xmm_jax.step import Batch, predict, respond, seen_rate
 from xmm_jax.trained import restore_weights
 
 # The exposure of the published networks.
@@ -44,6 +46,17 @@ PUBLISHED = Domain((20_000.0, 20_000.0))
 # Compiled once for a network and a shape, however many images follow.
 _predict = jax.jit(predict, static_argnums=(0, 1), static_argnames=("symmetric",))
 _respond = jax.jit(respond, static_argnums=(0, 1), static_argnames=("symmetric",))
+
+NO_FLOW = "the model knows one image only: samples need a flow, trained with --preset=flow"
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _sample(
+    network: SRFlow, scale: Scale, key: jax.Array, params: Any, batch: Batch, temperature: float
+) -> jax.Array:
+    inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
+    return seen_rate(scale, network.sample(key, params, inputs, temperature), batch)
+
 
 FORMAT = 1
 SETTINGS, WEIGHTS, CARD = "settings.json", "weights.npz", "card.md"
@@ -77,7 +90,7 @@ class Model:
     """
 
     task: str
-    network: nn.Module
+    network: Network
     params: Any
     scale: Scale
     origin: dict[str, Any]
@@ -101,6 +114,27 @@ class Model:
         """
         return _predict(self.network, self.scale, self.params, batch, symmetric=self.symmetric)
 
+    def sample(self, key: jax.Array, batch: Batch, temperature: float = 0.8) -> jax.Array:
+        """One of the skies that fit a batch, as `predict`; only a flow knows them.
+
+        Parameters
+        ----------
+        key : array
+            Random key.
+        batch : mapping of str to array
+            As for `predict`.
+        temperature : float
+            0 always gives the same image, 1 draws from the density learned.
+
+        Raises
+        ------
+        InputError
+            If the network is no flow.
+        """
+        if not isinstance(self.network, SRFlow):
+            raise InputError(NO_FLOW)
+        return _sample(self.network, self.scale, key, self.params, batch, temperature)
+
     def respond(self, batch: Batch) -> jax.Array:
         """Network units, ``[b, s*y, s*x, outputs]``: the image, and the logarithm of its width.
 
@@ -112,7 +146,7 @@ class Model:
         return _respond(self.network, self.scale, self.params, batch, symmetric=self.symmetric)
 
 
-def make_network(task: str, config: NetworkConfig) -> tuple[nn.Module, Scale]:
+def make_network(task: str, config: NetworkConfig) -> tuple[Network, Scale]:
     """Network and units of a task.
 
     Parameters
@@ -132,9 +166,7 @@ def make_network(task: str, config: NetworkConfig) -> tuple[nn.Module, Scale]:
         in_channels=config.in_channels,
         remat=config.remat,
         dtype=jnp.bfloat16 if config.bfloat16 else None,
-        unshuffle=config.unshuffle,
-        end="positive" if config.stretch == COUNTS else "clamp",
-        outputs=2 if config.spread else 1,
+        **_own_settings(config),
     )
     scale = Scale(
         stretch=config.stretch,
@@ -144,6 +176,17 @@ def make_network(task: str, config: NetworkConfig) -> tuple[nn.Module, Scale]:
         upscale=upscale,
     )
     return network, scale
+
+
+def _own_settings(config: NetworkConfig) -> dict[str, Any]:
+    if isinstance(config, FlowNetwork):
+        names = ("unshuffle", "levels", "steps", "width", "noise")
+        return {name: getattr(config, name) for name in names}
+    return {
+        "unshuffle": config.unshuffle,
+        "end": "positive" if config.stretch == COUNTS else "clamp",
+        "outputs": 2 if config.spread else 1,
+    }
 
 
 def load_model(path: str | Path) -> Model:

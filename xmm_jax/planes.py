@@ -2,6 +2,8 @@
 
 ============  ======================================================================
 RATE          count rate [count/s/pixel] at the new pixels, exact WCS (primary image)
+STD           standard deviation of the samples of which RATE is the mean [count/s/pixel]
+SAMPLES       these samples, one behind the other [count/s/pixel]
 ERR_LO        how far the rate may be lower, 68 % interval [count/s/pixel]
 ERR_HI        how far it may be higher [count/s/pixel]
 SIGNIFICANCE  RATE / ERR_LO
@@ -13,7 +15,8 @@ SOURCES       features of RATE and what the photons say about each (table)
 ============  ======================================================================
 
 Errors need a model that says how sure it is; NET an image with background, and a map of that;
-RESIDUAL and SOURCES the frame of the camera.
+RESIDUAL and SOURCES the frame of the camera; STD and SAMPLES a flow and ``--samples``, the latter
+``--keep_samples`` too. STD is of the temperature: below 1 the truth varies more than the samples.
 """
 
 import dataclasses
@@ -62,6 +65,10 @@ class Enhanced:
         Rate without the background [count/s/pixel], same shape, where that was given and is in it.
     support : Support or None
         What the photons say, if it was asked for.
+    std : array or None
+        Standard deviation of samples [count/s/pixel], same shape, where `rate` is their mean.
+    samples : array or None
+        The samples [count/s/pixel], ``[n, s*y, s*x]`` float32.
     wcs : WCS or None
         Sky coordinates of these pixels, where those of the input were given.
     """
@@ -73,6 +80,8 @@ class Enhanced:
     net: np.ndarray | None = None
     support: Support | None = None
     wcs: WCS | None = None
+    std: np.ndarray | None = None
+    samples: np.ndarray | None = None
 
     def to_ccddata(self) -> CCDData:
         """Rate [count/s] with error, mask and sky coordinates, see `xmm_jax.nddata.to_ccddata`."""
@@ -125,6 +134,11 @@ def to_hdus(
             _image("ERR_HI", result.err_hi, fine, RATE_UNIT),
             _image("SIGNIFICANCE", result.significance, fine, ""),
         ]
+    drawn = [
+        _image(name, image, fine, RATE_UNIT)
+        for name, image in (("STD", result.std), ("SAMPLES", result.samples))
+        if image is not None
+    ]
     net = [] if result.net is None else [_image("NET", result.net, fine, RATE_UNIT)]
     dq = fits.ImageHDU(result.dq, fine, name="DQ")
     for bit, meaning in DQ_MEANINGS.items():
@@ -132,6 +146,7 @@ def to_hdus(
     counts = np.where(observation.valid, observation.counts, 0).astype(np.int32)
     return [
         rate,
+        *drawn,
         *errors,
         *net,
         dq,

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from xmm_jax.errors import InputError
-from xmm_jax.models import apply
+from xmm_jax.models import Network, apply
 from xmm_jax.models.stretch import Scale, to_inputs, to_rate, to_target
 
 Batch = Mapping[str, Any]
@@ -39,7 +38,7 @@ def train_step(
     state: TrainState,
     batch: Batch,
     *,
-    network: nn.Module,
+    network: Network,
     scale: Scale,
     loss: Loss,
     optimiser: optax.GradientTransformation,
@@ -85,7 +84,7 @@ def train_step(
 
 
 def image_loss(
-    params: Any, batch: Batch, *, network: nn.Module, scale: Scale, loss: Loss
+    params: Any, batch: Batch, *, network: Network, scale: Scale, loss: Loss
 ) -> jax.Array:
     """Loss of every image of a batch, ``[b]``.
 
@@ -193,7 +192,7 @@ def eval_step(
     params: Any,
     batch: Batch,
     *,
-    network: nn.Module,
+    network: Network,
     scale: Scale,
     rows: Callable[[jax.Array, Batch], dict[str, jax.Array]],
     axis_name: str | None = "data",
@@ -250,7 +249,7 @@ def weighted_sums(
 
 
 def respond(
-    network: nn.Module, scale: Scale, params: Any, batch: Batch, *, symmetric: bool = False
+    network: Network, scale: Scale, params: Any, batch: Batch, *, symmetric: bool = False
 ) -> jax.Array:
     """What a network says of a batch, in its own units.
 
@@ -298,7 +297,7 @@ def respond_with(
 
 
 def predict(
-    network: nn.Module, scale: Scale, params: Any, batch: Batch, *, symmetric: bool = False
+    network: Network, scale: Scale, params: Any, batch: Batch, *, symmetric: bool = False
 ) -> jax.Array:
     """Rate that the network sees in a batch.
 
@@ -312,7 +311,11 @@ def predict(
     array
         Rate [count/s/pixel] on the target grid, ``[b, s*y, s*x, 1]``, 0 where not valid.
     """
-    outputs = respond(network, scale, params, batch, symmetric=symmetric)
+    return seen_rate(scale, respond(network, scale, params, batch, symmetric=symmetric), batch)
+
+
+def seen_rate(scale: Scale, outputs: jax.Array, batch: Batch) -> jax.Array:
+    """Rate that the outputs of a network for a batch mean, as `predict`; arguments of `respond`."""
     seen = to_rate(scale, outputs[..., :1], batch["exposure"])
     # Dead pixels do not enter the loss, so what the network says there means nothing.
     live = jnp.repeat(jnp.repeat(batch["valid"], scale.upscale, axis=1), scale.upscale, axis=2)

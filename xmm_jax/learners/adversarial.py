@@ -33,14 +33,14 @@ from xmm_jax.losses.adversarial import (
 )
 from xmm_jax.losses.perceptual import Extractor, perceptual, random_extractor, vgg_extractor
 from xmm_jax.model import make_network
-from xmm_jax.models import apply, init
+from xmm_jax.models import apply, init, without_loop
 from xmm_jax.models.discriminator import VGGDiscriminator
 from xmm_jax.models.stretch import rate, to_inputs, to_rate, to_target
 from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.parallel import AXIS
 from xmm_jax.step import Batch, descend, eval_step
 from xmm_jax.validation import figures
 
-AXIS = "data"
 # The random features are the same in every run.
 FEATURES_SEED = 0
 # Fold-ins of the seed; the generator has the key itself.
@@ -168,8 +168,7 @@ def make_parts(config: AdversarialConfig, extractor: Extractor, *, unroll: bool 
     check(config)
     settings = config.adversarial
     network, scale = make_network(config.task, config.network)
-    if unroll and hasattr(network, "blocks"):
-        network = network.clone(unroll=max(network.blocks, 2))
+    network = without_loop(network) if unroll else network
     side = config.crop * scale.upscale
     second = dataclasses.replace(config.optim, learning_rate=settings.learning_rate, average=0.0)
     return Parts(

@@ -12,7 +12,7 @@ from xmm_jax.line import Learner
 from xmm_jax.log import say
 from xmm_jax.losses import combine
 from xmm_jax.model import load_model, make_network
-from xmm_jax.models import init
+from xmm_jax.models import init, without_loop
 from xmm_jax.optim import averaged_params, make_optimiser
 from xmm_jax.step import TrainState, eval_step, init_state, train_step
 from xmm_jax.validation import figures
@@ -35,8 +35,7 @@ def learn(config: Config, *, unroll: bool = False) -> Learner:
         For a loss that is unknown.
     """
     network, scale = make_network(config.task, config.network)
-    if unroll and hasattr(network, "blocks"):
-        network = network.clone(unroll=max(network.blocks, 2))
+    network = without_loop(network) if unroll else network
     optimiser = make_optimiser(config.optim, steps=config.steps)
     loss = combine(parse_loss(config.loss), stretch=config.network.stretch)
     fixed: dict[str, Any] = {"network": network, "scale": scale}

@@ -11,8 +11,15 @@ from jax.core import Tracer
 
 from xmm_jax.errors import InputError
 from xmm_jax.models.rrdb import RRDB, SIZES
+from xmm_jax.models.srflow import SRFlow
 
-NETWORKS = {"rrdb": RRDB}
+Network = nn.Module | SRFlow
+NETWORKS: dict[str, Callable[..., Network]] = {"rrdb": RRDB, "flow": SRFlow}
+# The settings that make a network, beside its units.
+OWN = {
+    RRDB: ("filters", "blocks", "unshuffle", "end", "outputs"),
+    SRFlow: ("filters", "blocks", "unshuffle", "levels", "steps", "width", "noise"),
+}
 
 
 def build(
@@ -26,7 +33,7 @@ def build(
     remat: bool = False,
     dtype: Any = None,
     **own: Any,
-) -> nn.Module:
+) -> Network:
     """Network of a named size.
 
     Parameters
@@ -46,7 +53,7 @@ def build(
     dtype : dtype, optional
         Precision of all layers but the last.
     **own
-        What only this network has: ``unshuffle``, ``end``, ``outputs``.
+        What only this network has: ``unshuffle``, ``end``, ``outputs``; ``levels`` of a flow.
 
     Raises
     ------
@@ -65,21 +72,25 @@ def build(
     return NETWORKS[name](filters, blocks, upscale, in_channels, remat, dtype, **own)
 
 
-def describe(network: nn.Module) -> dict[str, Any]:
+def describe(network: Network) -> dict[str, Any]:
     """What makes a network, as JSON types: its name and the settings that are its own."""
-    own = ("filters", "blocks", "unshuffle", "end", "outputs")
-    name = next(name for name, kind in NETWORKS.items() if isinstance(network, kind))
-    return {"name": name} | {setting: getattr(network, setting) for setting in own}
+    name = next(name for name, kind in NETWORKS.items() if type(network) is kind)
+    return {"name": name} | {own: getattr(network, own) for own in OWN[type(network)]}
 
 
-def init(key: jax.Array, network: nn.Module, in_channels: int) -> Any:
+def without_loop(network: Network) -> Network:
+    """The same network with its blocks one after the other, where they would be a loop of XLA."""
+    return network.clone(unroll=max(network.blocks, 2)) if isinstance(network, RRDB) else network
+
+
+def init(key: jax.Array, network: Network, in_channels: int) -> Any:
     """Draw the weights of a network.
 
     Parameters
     ----------
     key : array
         Random key.
-    network : flax module
+    network : flax module or SRFlow
         The graph.
     in_channels : int
         Channels of its input.
@@ -95,14 +106,14 @@ def init(key: jax.Array, network: nn.Module, in_channels: int) -> Any:
 
 
 @functools.cache
-def _draw(network: nn.Module) -> Callable[..., Any]:
+def _draw(network: Network) -> Callable[..., Any]:
     # Every shape of a draw is compiled on its own, which takes longest on a CPU; code that runs
     # once need neither be optimised nor unrolled.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-    looped = network.clone(unroll=1) if hasattr(network, "unroll") else network
+    looped = network.clone(unroll=1) if isinstance(network, RRDB) else network
     return jax.jit(looped.init, compiler_options=options)
 
 
-def apply(network: nn.Module, params: Any, inputs: jax.Array) -> jax.Array:
+def apply(network: Network, params: Any, inputs: jax.Array) -> jax.Array:
     """Outputs of a network: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]``, network units."""
     return network.apply({"params": params}, inputs)  # type: ignore[return-value]

@@ -265,7 +265,7 @@ def _latent_shapes(params: Params, shape: Sequence[int]) -> list[tuple[int, ...]
     for level in range(1, len(params) + 1):
         rest = 4 * channels
         channels = rest // 2 if level < len(params) else 0
-        shapes.append((batch, height >> level, width >> level, rest - channels))
+        shapes.append((batch, height // 2**level, width // 2**level, rest - channels))
     return shapes
 
 

@@ -94,6 +94,23 @@ def rrdb_features(network: nn.Module, params: Any, inputs: jax.Array) -> jax.Arr
 
     Parameters
     ----------
+    network, params, inputs
+        As for `rrdb_answer`.
+
+    Returns
+    -------
+    array
+        ``[b, y/s, x/s, filters]`` float32, s the network's ``unshuffle``; under `jax.jit` the head
+        is not computed.
+    """
+    return rrdb_answer(network, params, inputs)[1]
+
+
+def rrdb_answer(network: nn.Module, params: Any, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What an `xmm_jax.models.rrdb.RRDB` says, and its features before the head.
+
+    Parameters
+    ----------
     network : flax module
         The network, trained or new; the SRFlow paper trains it first as one.
     params : pytree
@@ -103,12 +120,11 @@ def rrdb_features(network: nn.Module, params: Any, inputs: jax.Array) -> jax.Arr
 
     Returns
     -------
-    array
-        ``[b, y/s, x/s, filters]`` float32, s the network's ``unshuffle``; under `jax.jit` the head
-        is not computed.
+    outputs, features : array
+        As of the network, and as of `rrdb_features`.
     """
     names = ("conv_first", "trunk_conv")
-    _, state = network.apply(
+    outputs, state = network.apply(
         {"params": params},
         inputs,
         capture_intermediates=lambda module, _: module.name in names,
@@ -116,4 +132,4 @@ def rrdb_features(network: nn.Module, params: Any, inputs: jax.Array) -> jax.Arr
     )
     seen: Any = state["intermediates"]
     first, trunk = (seen[name]["__call__"][0] for name in names)
-    return (first + trunk).astype(jnp.float32)
+    return outputs, (first + trunk).astype(jnp.float32)
