@@ -1,6 +1,7 @@
 """Kill a training run with SIGKILL at random moments; it must learn what one left alone learns.
 
     python benchmarks/kill_test.py --kills=20 --log=benchmarks/results/kills.log
+    python benchmarks/kill_test.py --preset=adversarial
 
 Small network, small fields, CPU; minutes. A third of the kills falls anywhere in a start (before
 the first checkpoint, in a restore), a third inside a save, a third anywhere between two steps. Each
@@ -24,11 +25,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from small_records import FLAGS, write_small_records
 
 STEPS, EVERY = 120, 3
+# The experiments start from the weights that come with the package.
+SMALL = ("--task=sr", "--crop=24", "--batch_size=4", "--log_every=1")
+PRESETS = {
+    "tiny": FLAGS,
+    "adversarial": (*SMALL, "--preset=adversarial", "--adversarial.filters=4"),
+    "flow": (*SMALL, "--preset=flow", "--network.steps=1", "--network.width=8"),
+}
 
 
-def start(records, run, output):
+def start(records, run, output, preset):
     """A training run in a process of its own."""
-    command = [sys.executable, "-m", "xmm_jax.train", *FLAGS, f"--steps={STEPS}"]
+    command = [sys.executable, "-m", "xmm_jax.train", *PRESETS[preset], f"--steps={STEPS}"]
     return subprocess.Popen(
         [*command, f"--eval_every={EVERY}", f"--data={records}", f"--run={run}"],
         stdout=output,
@@ -80,13 +88,13 @@ def said(log, words):
     return next((line for line in reversed(log.read_text().splitlines()) if words in line), "")
 
 
-def kill_runs(folder, kills, seed, say):
+def kill_runs(folder, kills, seed, say, preset):
     """The whole test; returns what is wrong, or nothing."""
     records, whole, run, log = (folder / name for name in ("records", "whole", "run", "log"))
     rng = random.Random(seed)
     write_small_records(records)
     with log.open("w") as output:
-        code = start(records, whole, output).wait()
+        code = start(records, whole, output, preset).wait()
     if code:
         return f"the run left alone failed: {log.read_text()}"
     expected = said(log, "weights ").split()[-1]
@@ -95,7 +103,7 @@ def kill_runs(folder, kills, seed, say):
     while True:
         old = unfinished(run).keys()
         with log.open("w") as output:
-            process = start(records, run, output)
+            process = start(records, run, output, preset)
             kind = ("start", "save", "step")[done % 3] if done < kills else "none"
             if kind != "none":
                 wait_for_the_moment(kind, run, process, rng, old)
@@ -131,6 +139,7 @@ def kill_runs(folder, kills, seed, say):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--preset", choices=PRESETS, default="tiny")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path)
     args = parser.parse_args()
@@ -145,8 +154,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{folder}/xla"
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-        fault = kill_runs(Path(folder), args.kills, args.seed, say)
-    say(f"{fault or 'passed'} ({time.monotonic() - began:.0f} s, seed {args.seed})")
+        fault = kill_runs(Path(folder), args.kills, args.seed, say, args.preset)
+    say(f"{args.preset}: {fault or 'passed'} ({time.monotonic() - began:.0f} s, seed {args.seed})")
     if args.log:
         args.log.write_text("\n".join(lines) + "\n")
     sys.exit(bool(fault))

@@ -260,8 +260,10 @@ def test_a_signal_before_the_first_step(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments():
-    script = [sys.executable, str(ROOT / "benchmarks/kill_test.py"), "--kills=6"]
+@pytest.mark.parametrize(("preset", "kills"), [("tiny", 6), ("adversarial", 3), ("flow", 3)])
+def test_killed_at_random_moments(preset, kills):
+    script = [sys.executable, str(ROOT / "benchmarks/kill_test.py")]
+    script += [f"--preset={preset}", f"--kills={kills}"]
     done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
