@@ -10,7 +10,7 @@ from xmm_jax.config import Config
 class AdversarialSettings:
     """Discriminator, and what each part of the generator's loss weighs."""
 
-    weight: float = 5e-3
+    weight: float = 0.03
     """Of the adversarial loss."""
     feature_weight: float = 1.0
     """Of the difference of features."""
