@@ -40,7 +40,7 @@ def test_options_reach_the_network():
 
 @pytest.mark.parametrize("wrong", [{"name": "unet", "size": "tiny"}, {"size": "huge"}])
 def test_unknown_names_are_refused(wrong):
-    with pytest.raises(InputError, match="unknown; networks are rrdb, sizes tiny, small"):
+    with pytest.raises(InputError, match="unknown; networks are rrdb, flow, sizes tiny, small"):
         build(**wrong, upscale=2)
 
 
