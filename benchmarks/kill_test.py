@@ -66,17 +66,20 @@ def wait_until(condition, process, seconds=300):
         time.sleep(0.001)
 
 
-def wait_for_the_moment(kind, run, process, rng, old):
-    """Return when the run shall be killed; `old` are the saves that an earlier kill cut short."""
+def wait_for_the_moment(kind, run, process, rng, old, alone_s):
+    """Return when the run shall be killed; `old` are the saves that an earlier kill cut short.
+
+    ``alone_s`` is what a run left alone takes: fast machines must not be done before all kills.
+    """
     if kind == "start":
-        time.sleep(rng.uniform(0, 12))
+        time.sleep(rng.uniform(0, alone_s / 4))
     elif kind == "save":
         wait_until(lambda: unfinished(run).keys() - old, process)
         time.sleep(rng.uniform(0, 0.02))
     else:
         before = committed(run)
         wait_until(lambda: committed(run) != before, process)
-        time.sleep(rng.uniform(0, 2))
+        time.sleep(rng.uniform(0, alone_s / 16))
 
 
 def figures(run):
@@ -93,8 +96,10 @@ def kill_runs(folder, kills, seed, say, preset):
     records, whole, run, log = (folder / name for name in ("records", "whole", "run", "log"))
     rng = random.Random(seed)
     write_small_records(records)
+    began = time.monotonic()
     with log.open("w") as output:
         code = start(records, whole, output, preset).wait()
+    alone_s = time.monotonic() - began
     if code:
         return f"the run left alone failed: {log.read_text()}"
     expected = said(log, "weights ").split()[-1]
@@ -106,7 +111,7 @@ def kill_runs(folder, kills, seed, say, preset):
             process = start(records, run, output, preset)
             kind = ("start", "save", "step")[done % 3] if done < kills else "none"
             if kind != "none":
-                wait_for_the_moment(kind, run, process, rng, old)
+                wait_for_the_moment(kind, run, process, rng, old, alone_s)
                 process.kill()
             code = process.wait()
         went_on = said(log, "going on from step").split()
