@@ -13,26 +13,12 @@ import matplotlib
 import numpy as np
 
 from xmm_jax.config import TASKS
-from xmm_jax.metrics.planted import observe_points
 from xmm_jax.model import load_model
 from xmm_jax.simulator.observe import build_optics
+from xmm_jax.trials import PRESET, observe_background
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-
-
-def observe(task, seed):
-    """A field without a source."""
-    goal, nothing = TASKS[task], np.zeros(1, np.float32)
-    sample = observe_points(
-        jax.random.key(seed),
-        jax.device_put(build_optics("physical", upscale=goal.upscale)),
-        *(nothing, nothing, nothing),
-        upscale=goal.upscale,
-        target_background=goal.target_background,
-        preset="physical",
-    )
-    return jax.device_get(sample)
 
 
 def main():
@@ -43,7 +29,9 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("background.png"))
     options = parser.parse_args()
     models = [load_model(name) for name in options.model]
-    sample = observe(models[0].task, options.seed)
+    task = models[0].task
+    optics = jax.device_put(build_optics(PRESET, upscale=TASKS[task].upscale))
+    sample = observe_background(jax.random.key(options.seed), optics, task)
     batch = {name: sample[name][None] for name in ("counts", "exposure", "valid")}
     shown = {"input [count]": (sample["counts"][..., 0], 4.0)}
     for name, model in zip(options.model, models, strict=True):

@@ -180,13 +180,13 @@ def answer(
     if not sampling.samples:
         return _answers(model, padded, shape, backend or Backend(model.respond), max_memory)
     size, drawn = padded["counts"].shape, []
+    respond = Backend(functools.partial(respond_to, model))
     for number in range(sampling.samples):
         key = jax.random.fold_in(jax.random.key(sampling.seed), number)
         noise = draw_noise(
             key, size[1:], upscale=model.scale.upscale, temperature=sampling.temperature
         )
         same = np.broadcast_to(noise, (size[0], *noise.shape))
-        respond = Backend(functools.partial(respond_to, model))
         drawn.append(_answers(model, padded | {"noise": same}, shape, respond, max_memory))
     return [
         together(np.concatenate(each, axis=-1), sampling.temperature)

@@ -106,3 +106,8 @@ def averaged_params(params: Any, opt_state: Any) -> Any:
 
     found = [n for n in jax.tree.leaves(opt_state, is_leaf=is_average) if is_average(n)]
     return found[0].params if found else params
+
+
+def used_params(state: Any) -> Any:
+    """Weights of a state that are validated and used: averaged where they are, else the last."""
+    return averaged_params(state.params, state.opt_state)

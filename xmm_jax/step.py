@@ -95,12 +95,27 @@ def image_loss(
     batch, network, scale, loss
         As in `train_step`.
     """
+    return loss(*outputs_and_target(params, batch, network=network, scale=scale))
+
+
+def outputs_and_target(
+    params: Any, batch: Batch, *, network: Network, scale: Scale
+) -> tuple[jax.Array, jax.Array]:
+    """What a network says and should say, network units, ``[b, s*y, s*x, outputs]`` and ``1``.
+
+    Parameters
+    ----------
+    params : pytree
+        Weights.
+    batch, network, scale
+        As in `train_step`.
+    """
     inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
     valid = batch["target_valid"]
     target = to_target(scale, batch["target"], batch["target_exposure"], valid, batch["exposure"])
     outputs = apply(network, params, inputs)
     # Dead pixels are zero on both sides, as in the published training.
-    return loss(jnp.where(valid, outputs, 0.0), target)
+    return jnp.where(valid, outputs, 0.0), target
 
 
 def update(

@@ -41,17 +41,31 @@ def find_invented(
         Sources a field and their error, by name.
     """
     found: dict[str, list[Table]] = {one.name: [] for one in contenders}
-    nothing = np.zeros(1, np.float32)
-    goal = TASKS[task]
-    optics = jax.device_put(build_optics(PRESET, upscale=goal.upscale))
+    optics = jax.device_put(build_optics(PRESET, upscale=TASKS[task].upscale))
     for key in progress(_keys(seed, 0, fields), total=fields, label="fields of background"):
-        sample = observe_points(
-            key, optics, nothing, nothing, nothing, upscale=goal.upscale,
-            target_background=goal.target_background, preset=PRESET,
-        )  # fmt: skip
-        for one, table in _searched(contenders, jax.device_get(sample)):
+        for one, table in _searched(contenders, observe_background(key, optics, task)):
             found[one.name].append(table)
     return {name: invented(tables) for name, tables in found.items()}
+
+
+def observe_background(key: jax.Array, optics: Any, task: str) -> dict[str, Any]:
+    """A field without a source.
+
+    Parameters
+    ----------
+    key : array
+        Random key.
+    optics : Optics
+        Of the camera, from `build_optics` for the upscale of the task.
+    task : str
+        Upscale, exposures, background.
+    """
+    nothing, goal = np.zeros(1, np.float32), TASKS[task]
+    sample = observe_points(
+        key, optics, nothing, nothing, nothing, upscale=goal.upscale,
+        target_background=goal.target_background, preset=PRESET,
+    )  # fmt: skip
+    return jax.device_get(sample)
 
 
 def part_pairs(

@@ -27,7 +27,7 @@ from xmm_jax.losses.electrons import CombinedElectrons, combine_electrons
 from xmm_jax.losses.perceptual import random_extractor, vgg_extractor
 from xmm_jax.losses.pixel import l1, psnr
 from xmm_jax.losses.ssim import ssim
-from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.optim import make_optimiser, used_params
 from xmm_jax.simulator.wfc3 import shorten
 from xmm_jax.step import Batch, TrainState, init_state, update, weighted_sums
 from xmm_jax.validation import table as table_of
@@ -127,9 +127,6 @@ def learn(config: AstroConfig, *, unroll: bool = False) -> Learner:
     def adopt(state: TrainState, folder: str) -> TrainState:
         return init_state(other_params(folder, config.network), optimiser)
 
-    def weights(state: TrainState) -> Any:
-        return averaged_params(state.params, state.opt_state)
-
     def evaluate(params: Any, batch: Batch) -> dict[str, jax.Array]:
         outputs, pair = see(params, batch)
         found = figures(outputs, pair, batch, loss=loss)
@@ -139,7 +136,7 @@ def learn(config: AstroConfig, *, unroll: bool = False) -> Learner:
     step: Callable[..., Any] = functools.partial(
         update, objective=objective, optimiser=optimiser, accumulate=parts
     )
-    return Learner(start, adopt, step, weights, evaluate)
+    return Learner(start, adopt, step, used_params, evaluate)
 
 
 def _see(

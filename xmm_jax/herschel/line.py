@@ -31,7 +31,7 @@ from xmm_jax.line import Learner
 from xmm_jax.log import say
 from xmm_jax.losses.flux import combine_flux
 from xmm_jax.losses.sources import Catalogue
-from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.optim import make_optimiser, used_params
 from xmm_jax.parallel import AXIS
 from xmm_jax.simulator.submm import PIXEL_ARCSEC, TARGET_FWHM_ARCSEC
 from xmm_jax.step import Batch, descend, weighted_sums
@@ -99,7 +99,7 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
         return HerschelState(state.step + 1, params, statistics, opt_state), out
 
     def weights(state: HerschelState) -> tuple[Any, Any]:
-        return averaged_params(state.params, state.opt_state), state.statistics
+        return used_params(state), state.statistics
 
     def evaluate(kept: tuple[Any, Any], batch: Batch) -> dict[str, jax.Array]:
         prediction = answer(config.network, *kept, batch["bands"])

@@ -33,12 +33,12 @@ from xmm_jax.losses.adversarial import (
 )
 from xmm_jax.losses.perceptual import Extractor, perceptual, random_extractor, vgg_extractor
 from xmm_jax.model import make_network
-from xmm_jax.models import apply, init, without_loop
+from xmm_jax.models import init, without_loop
 from xmm_jax.models.discriminator import VGGDiscriminator
-from xmm_jax.models.stretch import rate, to_inputs, to_rate, to_target
-from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.models.stretch import rate, to_rate
+from xmm_jax.optim import make_optimiser, used_params
 from xmm_jax.parallel import AXIS
-from xmm_jax.step import Batch, descend, eval_step
+from xmm_jax.step import Batch, descend, eval_step, outputs_and_target
 from xmm_jax.validation import figures
 
 # The random features are the same in every run.
@@ -126,15 +126,12 @@ def learn(config: AdversarialConfig, *, unroll: bool = False) -> Learner:
         params = other_params(config, folder, like=state.params)
         return state._replace(params=params, opt_state=parts.optimiser.init(params))
 
-    def weights(state: AdversarialState) -> Any:
-        return averaged_params(state.params, state.opt_state)
-
     def rows(outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         found = figures(outputs, batch, scale=parts.scale, loss=parts.loss)
         return found | {"feature": feature_loss(parts, outputs, batch)}
 
     evaluate = functools.partial(eval_step, network=parts.network, scale=parts.scale, rows=rows)
-    return Learner(start, adopt, functools.partial(update, parts=parts), weights, evaluate)
+    return Learner(start, adopt, functools.partial(update, parts=parts), used_params, evaluate)
 
 
 def make_extractor(vgg: str) -> Extractor:
@@ -241,7 +238,8 @@ def update(
     sight = functools.partial(see, key, parts=parts)
 
     def generator(params: Any) -> tuple[jax.Array, Any]:
-        outputs, target = answer(params, batch, parts=parts)
+        fixed: dict[str, Any] = {"network": parts.network, "scale": parts.scale}
+        outputs, target = outputs_and_target(params, batch, **fixed)
         real, fake, _ = sight(state.discriminator, state.statistics, target, outputs[..., :1])
         rows = {
             "pixel": parts.loss(outputs, target),
@@ -279,14 +277,6 @@ def update(
     found["discriminator_loss"] = judged["loss"]
     new = AdversarialState(state.step + 1, params, opt_state, second, statistics, second_opt_state)
     return new, found
-
-
-def answer(params: Any, batch: Batch, *, parts: Parts) -> tuple[jax.Array, jax.Array]:
-    """What the generator says and should say, network units, 0 where dead."""
-    scale, valid = parts.scale, batch["target_valid"]
-    inputs = to_inputs(scale, batch["counts"], batch["exposure"], batch["valid"])
-    target = to_target(scale, batch["target"], batch["target_exposure"], valid, batch["exposure"])
-    return jnp.where(valid, apply(parts.network, params, inputs), 0.0), target
 
 
 def see(

@@ -19,7 +19,7 @@ from xmm_jax.models import init
 from xmm_jax.models.flow import bits_per_dimension
 from xmm_jax.models.srflow import SRFlow
 from xmm_jax.models.stretch import Scale, to_inputs, to_target
-from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.optim import make_optimiser, used_params
 from xmm_jax.parallel import AXIS
 from xmm_jax.step import Batch, TrainState, eval_step, update
 from xmm_jax.validation import figures
@@ -91,10 +91,7 @@ def learn(config: FlowConfig, *, unroll: bool = False) -> Learner:
         )
         return FlowState(*after, started=jnp.ones_like(state.started)), metrics
 
-    def weights(state: FlowState) -> Any:
-        return averaged_params(state.params, state.opt_state)
-
-    return Learner(start, adopt, step, weights, evaluation(config.seed, network, scale))
+    return Learner(start, adopt, step, used_params, evaluation(config.seed, network, scale))
 
 
 def evaluation(

@@ -13,7 +13,7 @@ from xmm_jax.log import say
 from xmm_jax.losses import combine
 from xmm_jax.model import load_model, make_network
 from xmm_jax.models import init, without_loop
-from xmm_jax.optim import averaged_params, make_optimiser
+from xmm_jax.optim import make_optimiser, used_params
 from xmm_jax.step import TrainState, eval_step, init_state, train_step
 from xmm_jax.validation import figures
 
@@ -55,10 +55,9 @@ def learn(config: Config, *, unroll: bool = False) -> Learner:
     def adopt(state: TrainState, folder: str) -> TrainState:
         return init_state(other_params(config, folder, like=state.params), optimiser)
 
-    def weights(state: TrainState) -> Any:
-        return averaged_params(state.params, state.opt_state)
-
-    return Learner(start, adopt, update, weights, functools.partial(eval_step, rows=rows, **fixed))
+    return Learner(
+        start, adopt, update, used_params, functools.partial(eval_step, rows=rows, **fixed)
+    )
 
 
 def other_params(config: Config, folder: str, *, like: Any) -> Any:
