@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 FIGURES = {"PSNR": 0.3, "bits": 0.02, "SSIM": 0.005, "MS_SSIM": 0.002, "HaarPSI": 0.015}
 OWN = "this model"
 
+# Set of fields -> method -> figure -> mean.
 Scores = dict[str, dict[str, dict[str, float]]]
-"""Set of fields -> method -> figure -> mean."""
 
 
 def card(model: "Model") -> str:

@@ -43,8 +43,8 @@ TASKS: dict[str, Task] = {
 class NetworkConfig:
     """The network and its units."""
 
-    network: Literal["rrdb"] = "rrdb"
-    """Architecture."""
+    network: str = "rrdb"
+    """Architecture: a key of `NETWORKS` in xmm_jax/models/__init__.py."""
     size: Literal["tiny", "small", "medium", "base", "large"] = "base"
     """Filters/blocks: tiny 8/1, small 16/2, medium 32/2, base 32/4 (the paper), large 64/8."""
     filters: int = 0

@@ -40,7 +40,7 @@ class EnhanceConfig:
     """What to enhance with which model."""
 
     files: Positional[tuple[str, ...]] = ()
-    """FITS images (plain, .gz, .FTZ), patterns such as 'images/*.fits.gz', or folders, searched to
+    """FITS images (plain, .gz, .FTZ), patterns such as ``images/*.gz``, or folders, searched to
     the bottom."""
     list: tuple[str, ...] = ()
     """Text files with a name in each line."""

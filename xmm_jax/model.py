@@ -31,9 +31,8 @@ from xmm_jax.data.manifest import FILE as MANIFEST
 from xmm_jax.data.manifest import read_manifest
 from xmm_jax.domain import Domain, from_dict
 from xmm_jax.errors import InputError
-from xmm_jax.flow_config import FlowNetwork
 from xmm_jax.log import read_metrics
-from xmm_jax.models import NETWORKS, Network, apply, build, describe, init
+from xmm_jax.models import NETWORKS, Network, apply, build, describe, init, own_settings
 from xmm_jax.models.intervals import Intervals
 from xmm_jax.models.srflow import SRFlow
 from xmm_jax.models.stretch import COUNTS, Scale, to_inputs
@@ -179,14 +178,13 @@ def make_network(task: str, config: NetworkConfig) -> tuple[Network, Scale]:
 
 
 def _own_settings(config: NetworkConfig) -> dict[str, Any]:
-    if isinstance(config, FlowNetwork):
-        names = ("unshuffle", "levels", "steps", "width", "noise")
-        return {name: getattr(config, name) for name in names}
-    return {
-        "unshuffle": config.unshuffle,
+    # What follows from units and loss, and what is a setting by the same name.
+    known = dataclasses.asdict(config) | {
         "end": "positive" if config.stretch == COUNTS else "clamp",
         "outputs": 2 if config.spread else 1,
     }
+    names = own_settings(config.network) if config.network in NETWORKS else []
+    return {name: known[name] for name in names if name in known}
 
 
 def load_model(path: str | Path) -> Model:

@@ -67,7 +67,8 @@ class PrepareConfig:
 
     paths: Positional[tuple[str, ...]] = ()
     """sixte: folder with the published layout (20ks/img/1x/...). real: images, or folders of them
-    (20ks/*.fits, full/...). events: event lists, PPS folders of observations, folders of these."""
+    (``20ks/*.fits``, ``full/...``). events: event lists, PPS folders of observations, folders of
+    these."""
     source: Annotated[
         Literal["simulator", "sixte", "real", "events"], tyro.conf.arg(name="from")
     ] = "simulator"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from xmm_jax.errors import InputError
-from xmm_jax.losses.normalization import TABLE, Affine
+from xmm_jax.losses.normalization import TABLE, UNCHANGED, Affine
 from xmm_jax.losses.pixel import deviance, l1, l2, poisson, psnr, spread
 from xmm_jax.losses.ssim import ms_ssim, ssim
 
@@ -62,7 +62,8 @@ def combine(
 
     As in the paper, weights are divided by their sum and multiply the slopes
     only; offsets are added as they are. PSNR and MS-SSIM in the sqrt stretch give
-    ``5.433 - 0.0609 PSNR - 1.508 MS_SSIM``.
+    ``5.433 - 0.0609 PSNR - 1.508 MS_SSIM``. A loss without a row for any stretch, one of your own,
+    is taken as it is.
 
     Parameters
     ----------
@@ -81,17 +82,18 @@ def combine(
     Raises
     ------
     InputError
-        If a loss is unknown or has no normalisation, or weights are not positive.
+        If a loss is unknown or is normalised for other stretches only, or weights are not positive.
     """
     for name, weight in weights.items():
         if name not in LOSSES:
             raise InputError(f"loss {name!r} is unknown; choose from {', '.join(LOSSES)}")
-        if name not in table.get(stretch, {}):
+        if name not in table.get(stretch, {}) and any(name in rows for rows in table.values()):
             raise InputError(f"loss {name!r} has no normalisation for the stretch {stretch!r}")
         if not (math.isfinite(weight) and weight > 0):
             raise InputError(f"the weight of loss {name!r} must be positive, got {weight}")
     if not weights:
         raise InputError(f"no loss is named; choose from {', '.join(LOSSES)}")
     total = sum(weights.values())
-    slopes = {name: table[stretch][name].slope * w / total for name, w in weights.items()}
-    return Combined(slopes, sum(table[stretch][name].offset for name in weights))
+    maps = {name: table.get(stretch, {}).get(name, UNCHANGED) for name in weights}
+    slopes = {name: maps[name].slope * w / total for name, w in weights.items()}
+    return Combined(slopes, sum(affine.offset for affine in maps.values()))

@@ -27,8 +27,8 @@ from xmm_jax.metrics.submm_sources import (
 SUMS = ("n", "a", "b", "aa", "bb", "ab")
 """Number of pixels, sums of map and target, of their squares and of their product."""
 
+# Of one field; plain JSON types, None where there is no value.
 Table = dict[str, Any]
-"""Of one field; plain JSON types, None where there is no value."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Networks by name; to add one: one file, one line."""
+"""Networks by name; to add one: one file, one line (docs/extending.md)."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,9 @@ from xmm_jax.models.srflow import SRFlow
 
 Network = nn.Module | SRFlow
 NETWORKS: dict[str, Callable[..., Network]] = {"rrdb": RRDB, "flow": SRFlow}
-# The settings that make a network, beside its units.
-OWN = {
-    RRDB: ("filters", "blocks", "unshuffle", "end", "outputs"),
-    SRFlow: ("filters", "blocks", "unshuffle", "levels", "steps", "width", "noise"),
-}
+# What every network has: `build` names the first six. Flax adds the last two.
+COMMON = ("filters", "blocks", "upscale", "in_channels", "remat", "dtype", "unroll")
+FLAX = ("parent", "name")
 
 
 def build(
@@ -53,7 +52,7 @@ def build(
     dtype : dtype, optional
         Precision of all layers but the last.
     **own
-        What only this network has: ``unshuffle``, ``end``, ``outputs``; ``levels`` of a flow.
+        What only this network has, see `own_settings`.
 
     Raises
     ------
@@ -73,9 +72,23 @@ def build(
 
 
 def describe(network: Network) -> dict[str, Any]:
-    """What makes a network, as JSON types: its name and the settings that are its own."""
+    """What makes a network beside its units, as JSON types: its name and its settings."""
     name = next(name for name, kind in NETWORKS.items() if type(network) is kind)
-    return {"name": name} | {own: getattr(network, own) for own in OWN[type(network)]}
+    settings = ("filters", "blocks", *own_settings(name))
+    return {"name": name} | {setting: getattr(network, setting) for setting in settings}
+
+
+def own_settings(name: str) -> list[str]:
+    """Settings that a network does not share with the others, such as ``levels`` of a flow.
+
+    Parameters
+    ----------
+    name : str
+        Key of `NETWORKS`.
+    """
+    # Flax makes a dataclass of every module.
+    fields = dataclasses.fields(NETWORKS[name])  # type: ignore[arg-type]
+    return [field.name for field in fields if field.name not in (*COMMON, *FLAX)]
 
 
 def without_loop(network: Network) -> Network:
