@@ -2,12 +2,12 @@
 
 import urllib.request
 
-from xmm_jax import __version__
+import xmm_jax
 
 project = "xmm_jax"
 author = "The xmm_jax developers"
 copyright = author
-release = __version__
+release = xmm_jax.__version__
 
 extensions = [
     "myst_nb",

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from xmm_jax import __version__
 from xmm_jax.config import TASKS, SimulatedConfig
 from xmm_jax.data.pairs import make_sample, pad_sample
 from xmm_jax.data.skymaps import read_sky_maps
@@ -246,8 +246,8 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
         12 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=6)
-    versions = {"xmm_jax": __version__, "jax": jax.__version__}
-    digest.update(json.dumps([dict(settings), versions], sort_keys=True).encode())
+    digest.update(json.dumps([dict(settings), jax.__version__], sort_keys=True).encode())
+    digest.update(Path(__file__).read_bytes())
     maps = read_maps(settings.get("maps", ""))
     if maps is not None:
         digest.update(maps.tobytes())
