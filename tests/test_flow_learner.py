@@ -90,7 +90,7 @@ def test_one_device_and_four_make_the_same_update():
 
 
 def test_noise_is_about_the_target_and_of_the_width_asked_for():
-    network, scale = make_network("sr", FlowNetwork(noise=0.5))
+    network, scale = make_network("sr", FlowNetwork(noise=0.5, grain=0.3))
     batch = pairs(2)
     mesh = make_mesh(1)
     key = jax.random.key(0)
@@ -98,7 +98,7 @@ def test_noise_is_about_the_target_and_of_the_width_asked_for():
     def step(_, batch):
         return noisy_pair(key, numbered(batch), network=network, scale=scale)
 
-    _, counts, gain = spread(step, mesh, kind="shard_map")(
+    _, counts, blur, gain = spread(step, mesh, kind="shard_map")(
         jnp.zeros(()), place_batch(batch, mesh, kind="shard_map")
     )
     live = batch["target_valid"]
@@ -109,6 +109,9 @@ def test_noise_is_about_the_target_and_of_the_width_asked_for():
     assert np.mean(distance) == pytest.approx(0.0, abs=0.01)
     assert np.std(distance) == pytest.approx(0.5 / np.sqrt(12), rel=0.05)
     assert np.abs(counts[0] - counts[1]).max() > 0.1
+    assert np.std(blur) == pytest.approx(0.3, rel=0.05)
+    assert np.mean(blur) == pytest.approx(0.0, abs=0.02)
+    assert abs(np.corrcoef(np.ravel(blur), np.ravel(distance))[0, 1]) < 0.05
 
 
 def test_weights_of_an_rrdb_become_the_condition(tmp_path):
@@ -127,7 +130,8 @@ def test_weights_of_an_rrdb_become_the_condition(tmp_path):
     ("flag", "says"),
     [
         ("--network.levels=0", "--network.levels must be at least 1"),
-        ("--network.noise=0", "--network.noise=0: above 0"),
+        ("--network.grain=0", "--network.noise=0 and --network.grain=0: .* not both 0"),
+        ("--network.noise=2", "--network.noise=2 and .* 0 to 1"),
         ("--simulated.target_kind=observed", "need --network.noise=1"),
         ("--crop=26", "must be multiples of 4"),
     ],
@@ -141,7 +145,7 @@ def test_the_settings_of_a_run_are_read_back(run, tmp_path):
     config = read_config(run / "config.json")
     assert isinstance(config, FlowConfig)
     assert isinstance(config.network, FlowNetwork)
-    assert json.loads(to_json(config))["network"]["noise"] == 0.05
+    assert json.loads(to_json(config))["network"]["grain"] == 0.2
     other = dataclasses.replace(config, network=dataclasses.replace(config.network, levels=3))
     assert differences(config, other) == ["--network.levels: 2 -> 3"]
     assert differences(PRESETS["sr"]["tiny"], PRESETS["sr"]["flow"]) == ["--preset: tiny -> flow"]

@@ -25,9 +25,11 @@ class FlowNetwork(NetworkConfig):
     """Steps of the flow in each level."""
     width: int = 32
     """Features of the hidden layers of the flow."""
-    noise: float = 0.05
-    """Width of the uniform noise about the target [count of the target], without which a density
-    could grow without bound; 1 where targets are whole counts."""
+    noise: float = 0.0
+    """Width of the uniform noise about the target [count of the target]; 1 for whole counts."""
+    grain: float = 0.2
+    """Standard deviation of the Gaussian noise about the target, in widths that the RRDB states.
+    Without it the density of smooth skies could grow without bound; samples have it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +67,11 @@ def check_flow(config: FlowConfig, *, multiple: int) -> None:
             raise InputError(f"--network.{name} must be at least 1, got {getattr(network, name)}")
     if not 0 <= config.freeze <= 1:
         raise InputError(f"--freeze={config.freeze:g}: a share of the steps, 0 to 1")
-    if not 0 < network.noise <= 1:
-        raise InputError(f"--network.noise={network.noise:g}: above 0, and 1 for whole counts")
+    if not (0 <= network.noise <= 1 and 0 <= network.grain <= 1 and network.noise + network.grain):
+        raise InputError(
+            f"--network.noise={network.noise:g} and --network.grain={network.grain:g}: 0 to 1, and "
+            "not both 0"
+        )
     if network.noise < 1 and config.simulated.target_kind == "observed":
         raise InputError("--simulated.target_kind=observed: whole counts need --network.noise=1")
     if config.crop % multiple or 416 % multiple:

@@ -12,7 +12,7 @@ from xmm_jax.models.flow_layers import squeeze_inverse
 from xmm_jax.models.srflow import FARTHEST, SRFlow, latents_of
 
 KEY = jax.random.key(3)
-OWN = {"unshuffle": 2, "levels": 2, "steps": 1, "width": 8, "noise": 0.05}
+OWN = {"unshuffle": 2, "levels": 2, "steps": 1, "width": 8, "noise": 0.05, "grain": 0.1}
 RNG = np.random.default_rng(0)
 
 

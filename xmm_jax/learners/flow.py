@@ -136,14 +136,15 @@ def bits(key: jax.Array, params: Any, batch: Batch, *, network: SRFlow, scale: S
     network, scale
         The flow and its units.
     """
-    inputs, counts, gain = noisy_pair(key, batch, network=network, scale=scale)
-    found = network.log_likelihood(params, counts, inputs) + jnp.sum(jnp.log(gain), (1, 2, 3))
+    inputs, counts, blur, gain = noisy_pair(key, batch, network=network, scale=scale)
+    found = network.log_likelihood(params, counts, inputs, blur)
+    found += jnp.sum(jnp.log(gain), (1, 2, 3))
     return bits_per_dimension(found, counts.shape)
 
 
 def noisy_pair(
     key: jax.Array, batch: Batch, *, network: SRFlow, scale: Scale
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Inputs of a network and what a flow learns of the targets.
 
     Parameters
@@ -156,7 +157,9 @@ def noisy_pair(
     inputs : array
         Network units.
     counts : array
-        Network counts with noise about them, `xmm_jax.models.srflow`.
+        Network counts with uniform noise about them, `xmm_jax.models.srflow`.
+    blur : array
+        Gaussian noise [width of the RRDB].
     gain : array
         Network counts per count of the target; 1 in dead pixels.
     """
@@ -171,9 +174,10 @@ def noisy_pair(
     gain = jnp.where(one > 0, one, 1.0)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["number"])
     drawn = jax.vmap(lambda own: jax.random.uniform(own, counts.shape[1:]))(keys)
+    grain = jax.vmap(lambda own: jax.random.normal(jax.random.fold_in(own, 1), counts.shape[1:]))
     # No more than the flow has room for, see `SRFlow.room`.
     width = network.noise * jnp.minimum(gain, 4.0)
-    return inputs, counts + width * (drawn - 0.5), gain
+    return inputs, counts + width * (drawn - 0.5), network.grain * grain(keys), gain
 
 
 def started_with(
@@ -188,8 +192,8 @@ def started_with(
     """
     names = ("counts", "exposure", "valid", "target", "target_exposure", "target_valid", "number")
     whole = {name: jax.lax.all_gather(batch[name], AXIS, tiled=True) for name in names}
-    inputs, counts, _ = noisy_pair(key, whole, network=network, scale=scale)
-    return network.start(params, counts, inputs)
+    inputs, counts, blur, _ = noisy_pair(key, whole, network=network, scale=scale)
+    return network.start(params, counts, inputs, blur)
 
 
 def freed(params: Any, free: jax.Array) -> Any:

@@ -25,8 +25,7 @@ from xmm_jax.models.flow_inputs import resized, rrdb_answer, stabilised, unstabi
 from xmm_jax.models.flow_layers import squeeze
 from xmm_jax.models.rrdb import RRDB
 
-# Of the distance from the RRDB, in units of the target: a tenth of this is the noise that is added
-# to the target where the exposure is short.
+# Of the distance from the RRDB, in units of the target.
 LEAST_WIDTH = 0.01
 # What is drawn is no farther than this many widths from the image of the RRDB: inverses of flows
 # can run away, seen after a short training as samples 1e5 times too bright. Of live pixels of a
@@ -50,6 +49,8 @@ class SRFlow:
         Of the flow, see `xmm_jax.models.flow.init`.
     noise : float
         Width of the uniform noise about the target [count of the target]; 1 for whole counts.
+    grain : float
+        Standard deviation of the Gaussian noise about the target [width that the RRDB states].
     """
 
     filters: int
@@ -62,7 +63,8 @@ class SRFlow:
     levels: int = 2
     steps: int = 4
     width: int = 32
-    noise: float = 0.05
+    noise: float = 0.0
+    grain: float = 0.2
 
     @property
     def trunk(self) -> RRDB:
@@ -192,7 +194,9 @@ class SRFlow:
         counts = unstabilised(centre + spread * standard) - self.room
         return jnp.sqrt(jnp.maximum(counts, 0.0))[:, :height, :width]
 
-    def log_likelihood(self, params: Any, counts: jax.Array, inputs: jax.Array) -> jax.Array:
+    def log_likelihood(
+        self, params: Any, counts: jax.Array, inputs: jax.Array, blur: jax.Array | float = 0.0
+    ) -> jax.Array:
         """Logarithm of the density of images given their inputs.
 
         Parameters
@@ -203,6 +207,8 @@ class SRFlow:
             Target with its noise [network count], ``[b, s*y, s*x, 1]``, at least ``-room``.
         inputs : array
             ``[b, y, x, in_channels]``, network units, sides multiples of `multiple`.
+        blur : array
+            Gaussian noise about the target [width of the RRDB], shape of `counts`.
 
         Returns
         -------
@@ -214,27 +220,30 @@ class SRFlow:
         ValueError
             If the sides do not fit.
         """
-        standard, log_det, condition = self._standard(params, counts, inputs)
+        standard, log_det, condition = self._standard(params, counts, inputs, blur)
         return flow.log_likelihood(params["flow"], standard, condition) + log_det
 
-    def start(self, params: Any, counts: jax.Array, inputs: jax.Array) -> Any:
+    def start(
+        self, params: Any, counts: jax.Array, inputs: jax.Array, blur: jax.Array | float = 0.0
+    ) -> Any:
         """Weights whose actnorms fit a first batch, see `xmm_jax.models.flow.start`.
 
         Parameters
         ----------
-        params, counts, inputs
+        params, counts, inputs, blur
             As for `log_likelihood`.
         """
-        standard, _, condition = self._standard(params, counts, inputs)
+        standard, _, condition = self._standard(params, counts, inputs, blur)
         return params | {"flow": flow.start(params["flow"], standard, condition)}
 
     def _standard(
-        self, params: Any, counts: jax.Array, inputs: jax.Array
+        self, params: Any, counts: jax.Array, inputs: jax.Array, blur: jax.Array | float = 0.0
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """What the flow learns, the log-determinant [b] of what led to it, and the condition."""
         centre, spread, condition = self._given(params, inputs)
         target, log_det = stabilised(jnp.maximum(counts + self.room, 0.0))
-        return (target - centre) / spread, log_det - jnp.sum(jnp.log(spread), (1, 2, 3)), condition
+        standard = (target - centre) / spread + blur
+        return standard, log_det - jnp.sum(jnp.log(spread), (1, 2, 3)), condition
 
     def _given(self, params: Any, inputs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """What the RRDB says of the target, its mean and width, and the condition.
