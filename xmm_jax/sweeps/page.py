@@ -13,6 +13,7 @@ from xmm_jax.data.folder import replacing
 from xmm_jax.errors import InputError
 from xmm_jax.preview import new_figure, write_figure
 from xmm_jax.sweeps.rank import (
+    HIGH_LOSS,
     Row,
     columns_of,
     common_figures,
@@ -46,6 +47,9 @@ class RankConfig:
     """paper: without batches of 8, learning rates outside 5e-5 to 1e-4, losses from 0.434 on."""
     stretch: Literal["all", "linear", "sqrt", "asinh", "log"] = "all"
     """Figures under every stretch go into the score, or those under one."""
+    high_loss: bool = False
+    """Also rank trials whose only fault is a validation loss of 1 or more: on other skies or crops
+    than those of the paper, which normalised its losses, that is no fault."""
     out: str = ""
     """Folder to write; empty: STUDY/ranking, replaced."""
 
@@ -65,6 +69,10 @@ def write_ranking(config: RankConfig) -> str:
     """
     study = Path(config.study)
     finished = read_trials(study)
+    if config.high_loss:
+        finished = [
+            row._replace(failed="") if row.failed.startswith(HIGH_LOSS) else row for row in finished
+        ]
     rows = [row for row in finished if not row.failed]
     if config.rules == "paper":
         rows = [row for row in rows if kept_by_paper(row)]

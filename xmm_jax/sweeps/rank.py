@@ -16,6 +16,8 @@ HIGHER = ("PSNR", "SSIM", "MS_SSIM")
 """Measures of which more is better; of the others, L1 and Poisson, less is."""
 LOSS_CUT, BATCH_CUT, RATES = 0.434, 8, (5e-5, 1e-4)
 """Appendix C drops losses from the first on, the second batch size, other learning rates."""
+HIGH_LOSS = "validation loss"
+"""How the mark begins of a trial that has images and figures, and a loss of 1 or more."""
 
 
 class Row(NamedTuple):

@@ -22,6 +22,7 @@ from xmm_jax.model import Model, load_model
 from xmm_jax.models.stretch import rate
 from xmm_jax.presets import parse
 from xmm_jax.sweeps.grids import GRIDS, SMALLEST_MS_SSIM, STRETCHES, Grid, axes_of, points
+from xmm_jax.sweeps.rank import HIGH_LOSS
 from xmm_jax.sweeps.study import SILENCE_S
 from xmm_jax.train import train
 
@@ -141,7 +142,7 @@ def run_trial(config: Config, asked: Callable[[], bool]) -> dict[str, Any]:
     run = train(config, asked)
     loss = min(validation_losses(run / METRICS).values())
     found, blank = judge(load_model(run), config)
-    failed = f"validation loss {loss:.3g}" if loss >= LARGEST_LOSS else ""
+    failed = f"{HIGH_LOSS} {loss:.3g}" if loss >= LARGEST_LOSS else ""
     if blank:
         failed = "blank images"
     seconds = time.monotonic() - began
