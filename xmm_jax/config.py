@@ -24,11 +24,17 @@ class Task:
     """What one task learns; facts, not settings."""
 
     upscale: int
+    """Target pixels per input pixel and side."""
     exposure_s: float
+    """Exposure of the input [s]."""
     target_exposure_s: float
+    """Exposure of the target [s]."""
     target_background: bool
+    """Whether the target holds the background."""
     target_clip_rate: float
+    """Target rate at network value 1 [count/s per target pixel]."""
     suffix: str
+    """End of the names of enhanced files."""
 
 
 TASKS: dict[str, Task] = {

@@ -39,7 +39,7 @@ class Job(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What was read for a job: the observation, what is to be said of it, when that began [s]."""
+    """What was read for a job: the observation, notes to say of it, when that started [s]."""
 
     observation: Observation
     given: Given
@@ -186,7 +186,7 @@ def write(
     job, loaded : Job, Loaded
         What it is about.
     said : ndarray
-        What the network says, `xmm_jax.enhancement.answer`.
+        What the network says [network units], from `xmm_jax.enhancement.answer`.
     model : Model
         The network.
     name : str

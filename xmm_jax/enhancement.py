@@ -59,8 +59,8 @@ def enhance(
     counts : array, NDData or CCDData
         Counts per pixel, ``[y, x]``, any size from 32 x 32.
     exposure : array, number or Quantity, optional
-        Live time, in seconds if it has no unit, 0 where dead; by default ``EXPOSURE`` of the meta
-        of an NDData.
+        Live time [s if it has no unit], 0 where dead; by default ``EXPOSURE`` of the meta of an
+        NDData.
     model : Model or path
         From `xmm_jax.load_model`, or the folder to load it from; empty: the one that comes with the
         package for the task.

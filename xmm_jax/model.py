@@ -101,7 +101,7 @@ class Model:
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def apply(self, inputs: jax.Array) -> jax.Array:
-        """Network units in and out: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]`` in [0, 1]."""
+        """Outputs for inputs, network units: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]``."""
         return apply(self.network, self.params, inputs)
 
     def predict(self, batch: Batch) -> jax.Array:
@@ -115,7 +115,7 @@ class Model:
         return _predict(self.network, self.scale, self.params, batch, symmetric=self.symmetric)
 
     def sample(self, key: jax.Array, batch: Batch, temperature: float = 0.8) -> jax.Array:
-        """One of the skies that fit a batch, as `predict`; only a flow knows them.
+        """One of the skies that fit a batch [count/s/pixel], as `predict`; only a flow knows them.
 
         Parameters
         ----------

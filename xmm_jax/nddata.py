@@ -17,7 +17,7 @@ _COUNTS = ("", "ct", "count", "ph", "adu", "electron")
 
 
 class Given(NamedTuple):
-    """One image: arrays [y, x] of counts [count], exposure [s] and what to use; what else is known.
+    """One image: arrays [y, x] of counts [count], exposure [s], valid pixels; what else is known.
 
     That is its sky coordinates, and the counts of background in it [count].
     """
@@ -37,7 +37,7 @@ def as_given(counts: Any, exposure: Any = None, valid: Any = None, background: A
     counts : array, Quantity, NDData or CCDData
         Counts per pixel, ``[y, x]``; the mask of an NDData is True where a pixel is not to be used.
     exposure : array, number or Quantity, optional
-        Live time, in seconds if it has no unit, 0 where dead; by default ``EXPOSURE`` of the header
+        Live time [s if it has no unit], 0 where dead; by default ``EXPOSURE`` of the header
         (``meta``) of an NDData.
     valid : array of bool, optional
         True = use the pixel; all with exposure by default.
@@ -93,7 +93,7 @@ def as_given(counts: Any, exposure: Any = None, valid: Any = None, background: A
 
 
 def known_background(image: Any, valid: np.ndarray) -> np.ndarray:
-    """Check a map of background counts, and set it to 0 where nothing is used.
+    """Check an image of background counts [count], and set it to 0 where nothing is valid.
 
     Raises
     ------
@@ -148,5 +148,5 @@ def _celestial(wcs: Any) -> "WCS | None":
 
 
 def finer(wcs: "WCS | None", upscale: int) -> "WCS | None":
-    """Sky coordinates of the same image on smaller pixels."""
+    """Sky coordinates of the same image on pixels ``upscale`` times smaller."""
     return None if wcs is None else regrid_wcs(wcs, upscale=upscale)

@@ -218,7 +218,7 @@ def find_workers(pairs: int) -> int:
 
 
 def find_source(config: PrepareConfig, fractions: tuple[float, float, float]) -> Source:
-    """Samples of files, not drawn yet.
+    """Samples of files, not drawn yet, in splits of such fractions.
 
     Raises
     ------

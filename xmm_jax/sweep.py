@@ -96,7 +96,13 @@ def _refuse_changes(folder: Path, kept: dict[str, Any], mine: dict[str, Any]) ->
 
 
 def rank(argv: Sequence[str]) -> None:
-    """Rank the finished trials of a study and draw what their settings did."""
+    """Rank the finished trials of a study and draw what their settings did.
+
+    Raises
+    ------
+    InputError
+        If no study is named, or none of its trials is finished.
+    """
     config = parse_flags(
         RankConfig(), argv, verb="sweep rank", description="Rank the trials of a study."
     )

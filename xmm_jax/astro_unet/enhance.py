@@ -49,7 +49,13 @@ class AstroEnhanceConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Enhance as the command line says."""
+    """Enhance as the command line says.
+
+    Raises
+    ------
+    InputError
+        If the settings, the model or a file cannot be used.
+    """
     config = parse_flags(
         AstroEnhanceConfig(), argv, verb="enhance", description="Denoise HST images in FITS files."
     )
@@ -106,7 +112,7 @@ def enhance_file(path: Path, output: Path, model: AstroModel, config: AstroEnhan
 def to_hdus(
     rate: np.ndarray, image: Drizzled, model: AstroModel, config: AstroEnhanceConfig
 ) -> list[fits.PrimaryHDU | fits.ImageHDU]:
-    """Extensions of the result: SCI with the header of the input, WHT 1 where live."""
+    """Extensions with a ``rate`` [electron/s/pixel]: SCI, headed as the input; WHT, 1 = live."""
     exposure_s = image.exposure_s * config.ratio
     data = rate * np.float32(exposure_s if config.unit == "electron" else 1.0)
     header = image.header.copy()

@@ -61,7 +61,13 @@ class AstroEvaluateConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate as the command line says."""
+    """Evaluate as the command line says.
+
+    Raises
+    ------
+    InputError
+        If settings, models and data do not go together.
+    """
     config = parse_flags(
         AstroEvaluateConfig(),
         argv,
@@ -124,7 +130,10 @@ def find_images(config: AstroEvaluateConfig) -> list[Any]:
 def judge(
     config: AstroEvaluateConfig, contenders: Mapping[str, Contender]
 ) -> tuple[dict[str, Any], tuple[Image, dict[str, np.ndarray]]]:
-    """Every figure of every image and ratio, their summary, and images to show of the first."""
+    """Every figure of every image and ratio, their summary; of the first, images to show.
+
+    These are [electron/s/pixel], [y, x].
+    """
     images = find_images(config)
     cases = [(ratio, i) for ratio in config.ratios for i in range(len(images))]
     judged: dict[int, list[Any]] = {ratio: [] for ratio in config.ratios}

@@ -151,7 +151,7 @@ def in_good_time(chunk: Mapping[str, np.ndarray], gti: Mapping[int, np.ndarray])
     Parameters
     ----------
     chunk : mapping of str to ndarray
-        Event arrays ``time_s`` and ``ccdnr``.
+        Event arrays ``time_s`` [s] and ``ccdnr``.
     gti : mapping of int to ndarray (n, 2)
         Good time [s] of every CCD; events of others are not kept.
 

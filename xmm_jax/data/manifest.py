@@ -38,7 +38,7 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """One split: its files in order, and the sources in it, sorted."""
+    """One split: its files in order, and the ``source_ids`` in it, sorted."""
 
     shards: tuple[Shard, ...]
     source_ids: tuple[str, ...]

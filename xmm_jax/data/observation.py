@@ -143,7 +143,7 @@ def as_counts(data: np.ndarray, path: str | Path, *, shape: tuple[int, int]) -> 
     Parameters
     ----------
     data : ndarray, shape (y, x)
-        Pixel values as read.
+        Pixel values as read [count].
     path : str or Path
         The file, for the message.
     shape : tuple of int

@@ -68,7 +68,7 @@ def sixte_source(
     fractions : tuple of float
         Shares of train, validation and test.
     masks : pair of ndarray, optional
-        Detector masks of input and target grid.
+        Detector masks of input and target grid, non-zero where alive.
 
     Returns
     -------

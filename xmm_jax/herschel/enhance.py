@@ -39,7 +39,13 @@ class HerschelEnhanceConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Enhance as the command line says."""
+    """Enhance as the command line says.
+
+    Raises
+    ------
+    InputError
+        If the settings, the model or the maps cannot be used.
+    """
     config = parse_flags(
         HerschelEnhanceConfig(),
         argv,

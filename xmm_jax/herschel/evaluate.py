@@ -75,7 +75,13 @@ class HerschelEvaluateConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate as the command line says."""
+    """Evaluate as the command line says.
+
+    Raises
+    ------
+    InputError
+        If settings, models and data do not go together.
+    """
     config = parse_flags(
         HerschelEvaluateConfig(),
         argv,
@@ -118,7 +124,7 @@ def find_regions(
 
 
 def unseen(region: Region, folder: str, models: Sequence[HerschelModel]) -> Region:
-    """The rows of real maps that no network has trained on."""
+    """The rows of the maps of a folder that none of the models has trained on."""
     here = Path(folder).resolve()
     first = 0
     for model in models:

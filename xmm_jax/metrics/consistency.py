@@ -37,7 +37,7 @@ class Consistency(NamedTuple):
     blob : tuple of int
         Its centre (x, y) [pixel].
     residual : ndarray
-        ``(counts - expected) / sqrt(expected)``, 0 where dead.
+        ``(counts - expected) / sqrt(expected)`` [sigma], 0 where dead.
     """
 
     c_stat: float
@@ -132,7 +132,7 @@ def consistency(expected: np.ndarray, counts: np.ndarray, valid: np.ndarray) -> 
 
 
 def c_statistic(expected: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """C statistic of each pixel, ``2 (m - n + n ln(n / m))`` (Kaastra 2017, equation 1)."""
+    """C statistic of each pixel, ``2 (m - n + n ln(n / m))``: n counts, m expected (equation 1)."""
     return 2 * (expected - counts + xlogy(counts, counts) - xlogy(counts, expected))
 
 

@@ -19,8 +19,7 @@ class Spectrum(NamedTuple):
     frequency : ndarray
         Mean frequency of each bin [cycle/pixel].
     power : ndarray
-        Variance that white noise of this power would have, per pixel, in the squared unit of the
-        image.
+        Variance that white noise of this power would have, per pixel [squared unit of the image].
     """
 
     frequency: np.ndarray

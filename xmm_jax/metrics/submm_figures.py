@@ -116,12 +116,15 @@ def rates(
 def completeness(
     true: Mapping[str, np.ndarray], *, edges: Sequence[float] = EDGES
 ) -> list[dict[str, Any]]:
-    """Share of true sources that have a partner, TP / (TP + FN), by true flux; rows of `rates`."""
+    """Share of true sources that have a partner, TP / (TP + FN), by true flux.
+
+    Rows of `rates`, bins with these edges [mJy].
+    """
     return rates(true["flux"], np.isfinite(true["measured"]), true["chance"] > 0, edges=edges)
 
 
 def wilson(good: int, number: int) -> tuple[float, float]:
-    """Interval of 68.3 % of a share (Wilson 1927, JASA 22, 209, one sigma); 0 to 1 for none."""
+    """Interval of 68.3 % of good / number (Wilson 1927, JASA 22, 209, 1 sigma); 0 to 1 if none."""
     if not number:
         return 0.0, 1.0
     share = good / number

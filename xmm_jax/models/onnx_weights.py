@@ -18,6 +18,11 @@ def read_onnx(path: Path) -> dict[str, np.ndarray]:
     path : Path
         ONNX file.
 
+    Returns
+    -------
+    dict of str to ndarray
+        As `xmm_jax.models.published.from_state_dict` takes them.
+
     Raises
     ------
     InputError

@@ -58,6 +58,11 @@ def read_published(path: Path) -> tuple[dict[str, int], Any]:
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """Arrays of a PyTorch checkpoint: its ``state_dict`` if it has one, else all of it.
 
+    Returns
+    -------
+    dict of str to ndarray
+        As `from_state_dict` takes them.
+
     Raises
     ------
     InputError
@@ -80,8 +85,8 @@ def from_state_dict(state: Mapping[str, np.ndarray]) -> tuple[dict[str, int], An
     Parameters
     ----------
     state : mapping of str to array
-        For example ``generator.conv_first.weight``; names without the prefix of ``conv_first`` are
-        ignored.
+        For example ``generator.conv_first.weight`` [network units]; names without the prefix of
+        ``conv_first`` are ignored.
 
     Returns
     -------

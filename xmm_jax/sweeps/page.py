@@ -1,4 +1,7 @@
-"""The ranking of a study for people: a table, correlations and parallel coordinates on one page."""
+"""The ranking of a study for people: a table, correlations and parallel coordinates on one page.
+
+Rows are finished trials, ``total`` their scores [row] as of `xmm_jax.sweeps.rank`: less is better.
+"""
 
 import base64
 import dataclasses
@@ -98,7 +101,7 @@ def text(rows: Sequence[Row], total: np.ndarray) -> str:
 def draw_correlations(
     path: Path, rows: Sequence[Row], names: Sequence[str], total: np.ndarray
 ) -> None:
-    """Heat map: settings downwards, figures, loss and score to the right; red is worse."""
+    """Heat map: settings downwards; figures (names), loss, score to the right; red is worse."""
     settings = columns_of(rows)
     values = {name: np.array([row.figures[name] for row in rows]) for name in names}
     # All so that more is worse, for one meaning of the colours.
@@ -150,7 +153,19 @@ def draw_parallel(path: Path, rows: Sequence[Row], total: np.ndarray) -> None:
 def page(
     rows: Sequence[Row], total: np.ndarray, failed: Sequence[Row], left: int, folder: Path
 ) -> str:
-    """The page; pictures are read from the folder and put into it."""
+    """The page.
+
+    Parameters
+    ----------
+    rows, failed : sequence of Row
+        Trials that finished, and that failed.
+    total : ndarray
+        Scores [row].
+    left : int
+        Trials left out.
+    folder : Path
+        Where the pictures are, which are put into it.
+    """
     order = np.argsort(total, kind="stable")
     body = "".join(
         f"<tr><td>{html.escape(_settings(rows[i].point))}</td><td>{total[i]:.3f}</td>"

@@ -95,7 +95,21 @@ def prepare(
 def settings(
     config: SweepConfig, grid: Grid, point: Mapping[str, str], *, data: str, steps: int, run: str
 ) -> Config:
-    """Settings of a trial; ``data`` is a folder of records, or empty."""
+    """Settings of a trial.
+
+    Parameters
+    ----------
+    config, grid : SweepConfig, Grid
+        Of the study.
+    point : mapping of str to str
+        Values of the flags of the grid.
+    data : str
+        Folder of records, or empty.
+    steps : int
+        Updates in all.
+    run : str
+        Run folder, or empty.
+    """
     flags = {
         "task": config.task,
         "preset": "paper",
