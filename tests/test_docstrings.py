@@ -209,3 +209,14 @@ def test_no_name_has_another_meaning():
             else:
                 continue
             assert name not in TAKEN, f"xmm_jax/{path}:{node.lineno} {name}"
+
+
+def test_help_breaks_its_lines_at_clauses():
+    """Line breaks of a field's docstring are those of the help text: tyro keeps them."""
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Config"):
+                for inner in node.body[1:]:
+                    if isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant):
+                        for line in str(inner.value.value).splitlines()[:-1]:
+                            assert not line or line[-1] in ".,;:", f"{path}: {line}"

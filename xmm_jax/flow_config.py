@@ -18,7 +18,7 @@ class FlowNetwork(NetworkConfig):
     stretch: Literal["counts"] = "counts"
     """Units: square roots of counts, nothing clipped."""
     unshuffle: Literal[1, 2] = 2
-    """Input pixels per pixel of the trunk and side: 2 is four times less work."""
+    """Input pixels per side of a pixel of the trunk: 2 is four times less work."""
     levels: int = 2
     """Levels of the flow; each halves the pixels."""
     steps: int = 4
@@ -26,8 +26,8 @@ class FlowNetwork(NetworkConfig):
     width: int = 32
     """Features of the hidden layers of the flow."""
     noise: float = 0.05
-    """Width of the uniform noise about the target [count of the target], without which a density
-    could grow without bound; 1 where targets are whole counts."""
+    """Width of the uniform noise about the target [count of the target]; 1 for whole counts.
+    Without it a density could grow without bound."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +35,11 @@ class FlowConfig(Config):
     """One training run of a flow."""
 
     preset: Literal["flow"] = "flow"
-    """Experiment that gives every other flag its default."""
+    """flow: the density of all images that fit (docs/flow.md); gives other flags their defaults."""
     loss: Literal["likelihood"] = "likelihood"
     """What is learned: the likelihood of the target [bit/pixel]."""
     freeze: float = 0.5
-    """Share of the steps, the first ones, in which an RRDB from --init_from stays as it is, as in
-    the paper."""
+    """Share of the steps, the first ones, in which an RRDB from --init_from stays as it is."""
     network: FlowNetwork = FlowNetwork()
 
 

@@ -49,7 +49,7 @@ class ImageConfig:
     """What to make images of, and how."""
 
     where: Positional[tuple[str, ...]] = ()
-    """OBS_ID (ten digits: fetched), folder of pipeline products, or event lists."""
+    """OBS_ID (ten digits: fetched), folder of pipeline products, or event lists; needed."""
     low_pi: int = 500
     """Lowest energy, PI [eV]."""
     high_pi: int = 2000
@@ -81,7 +81,7 @@ class ImageConfig:
     archive: str = ""
     """Address of the archive; empty: $XMM_JAX_ARCHIVE_URL, else that of ESA."""
     offline: bool = False
-    """Fetch nothing."""
+    """Fetch nothing: take products that are there already."""
     plot: Literal["auto", "yes", "no"] = "auto"
     """Draw the light curve with the time that was used; auto: if matplotlib is installed."""
     dry_run: bool = False

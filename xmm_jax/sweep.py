@@ -34,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         rank(args[1:])
         return
     config = parse_flags(
-        SweepConfig(), args, verb="sweep", description="Train every point of a grid of settings."
+        SweepConfig(),
+        args,
+        verb="sweep",
+        description="Train every point of a grid of settings; sweep rank --help: what came out.",
     )
     if not config.study:
         raise InputError("--study=FOLDER is needed: where all processes of the sweep meet")

@@ -30,20 +30,20 @@ class AstroEnhanceConfig:
     files: Positional[tuple[str, ...]] = ()
     """Drizzled FITS images, patterns, or folders, searched to the bottom."""
     task: Literal["astro_unet"] = AstroConfig.task
-    """astro_unet."""
+    """astro_unet: images of HST; sr and dn, of XMM-Newton, and herschel have flags of their own."""
     list: tuple[str, ...] = ()
     """Text files with a name in each line."""
     model: str = ""
-    """Run folder."""
+    """Run folder of `train --task=astro_unet`; needed."""
     ratio: float = 2.0
     """How many times longer the exposure is to seem."""
     windows: Literal["parts", "published"] = "parts"
-    """parts: without seams. published: the mean of windows of 256 pixels every 32, 64 times the
-    work."""
+    """parts: without seams.
+    published: the mean of windows of 256 pixels every 32 pixels, which is 64 times the work."""
     cosmic_rays: bool = False
     """Take cosmic rays out first with astroscrappy (extra `hst`)."""
     unit: Literal["electron/s", "electron"] = "electron/s"
-    """Of the result; electron: in the exposure that the image seems to have."""
+    """Unit of the result; electron: in the exposure that the image seems to have."""
     out: str = ""
     """Folder for the results; empty: beside each input."""
 

@@ -33,9 +33,9 @@ class AstroEvaluateConfig:
     """Who is judged, and on what."""
 
     task: Literal["astro_unet"] = AstroConfig.task
-    """astro_unet."""
+    """astro_unet: images of HST; sr and dn, of XMM-Newton, and herschel have flags of their own."""
     model: tuple[str, ...] = ()
-    """Run folders."""
+    """Run folders of `train --task=astro_unet`."""
     method: tuple[Literal["gaussian", "bm3d", "none"], ...] = ("gaussian", "bm3d")
     """Classical methods beside the input, which is always judged."""
     data: str = ""
@@ -43,19 +43,20 @@ class AstroEvaluateConfig:
     n: int = 8
     """Number of drawn fields."""
     side: int = 512
-    """Of a drawn field [pixel]."""
+    """Side of a drawn field [pixel]."""
     seed: int = 0
-    """Of the noise of the short exposures."""
+    """Seed of the noise of the short exposures."""
     ratios: tuple[int, ...] = (2,)
-    """Long over short exposure."""
+    """Long exposures over the short one."""
     noise: Literal["live", "published"] = "live"
-    """As in training: live for every pixel, or published."""
+    """As in training (`train --task=astro_unet --help`)."""
     windows: Literal["parts", "published"] = "parts"
-    """published: the mean of windows of 256 pixels every 32, 64 times the work."""
+    """parts: without seams.
+    published: the mean of windows of 256 pixels every 32 pixels, which is 64 times the work."""
     picture: bool = False
     """Also draw the first field, field.png (extra `plot`)."""
     out: str = ""
-    """Folder to write."""
+    """Folder to write; needed."""
     overwrite: bool = False
     """Replace an evaluation that is there."""
 

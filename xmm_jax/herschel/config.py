@@ -12,14 +12,14 @@ from xmm_jax.simulator.submm import TARGET_FWHM_ARCSEC
 
 @dataclasses.dataclass(frozen=True)
 class GalaxyGANConfig:
-    """The network: a U-net that halves its image ``depth`` times."""
+    """The network: a U-net that halves its image, depth times."""
 
     filters: int = 64
-    """Of the first level; up to eight times as many further down."""
+    """Filters of the first level; up to eight times as many further down."""
     depth: int = 8
     """Levels; sides of images are multiples of 2 to this power."""
     dropout: float = 0.5
-    """In the first three levels up, while training."""
+    """Share of features dropped in the first three levels up, while training."""
     blur_arcsec: float = 0.0
     """Width (FWHM) of a Gaussian that its output is blurred with [arcsec]; 0: not at all."""
 
@@ -37,13 +37,13 @@ class HerschelConfig(RunConfig):
     fields: int = 400
     """Drawn fields to train on."""
     side: int = 256
-    """Of a drawn field [pixel of 2"]."""
+    """Side of a drawn field [pixel of 2"]."""
     crop: int = 256
     """Side of the random crop [pixel of 2"]."""
     flips: bool = True
     """Random mirror images."""
     clustering: float = 0.3
-    """Of drawn galaxies: scatter of the logarithm of their density; 0: none."""
+    """Scatter of the logarithm of the density of drawn galaxies; 0: even places."""
     target_kind: Literal["expected", "observed"] = "expected"
     """Drawn targets without noise, or with that of SCUBA-2."""
     loss: str = "l1+mean_flux+median_flux+aperture"

@@ -29,9 +29,9 @@ class HerschelEnhanceConfig:
     folder: Positional[str] = ""
     """Folder with one FITS map each at 250, 350 and 500 um (mJy/beam, Jy/beam, MJy/sr)."""
     task: Literal["herschel"] = HerschelConfig.task
-    """herschel."""
+    """herschel: maps of SPIRE; sr and dn, of XMM-Newton, and astro_unet have flags of their own."""
     model: str = ""
-    """Run folder."""
+    """Run folder of `train --task=herschel`; needed."""
     out: str = ""
     """FITS file to write; empty: beside the folder, FOLDER_450.fits.gz."""
     overwrite: bool = False

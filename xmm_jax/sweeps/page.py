@@ -44,9 +44,9 @@ class RankConfig:
     """What is ranked, and how."""
 
     study: str = ""
-    """Folder of a study."""
+    """Folder of a study; needed."""
     rules: Literal["none", "paper"] = "none"
-    """paper: without batches of 8, learning rates outside 5e-5 to 1e-4, losses from 0.434 on."""
+    """paper: leave out batches of 8, learning rates outside 5e-5 to 1e-4, losses from 0.434 on."""
     stretch: Literal["all", "linear", "sqrt", "asinh", "log"] = "all"
     """Figures under every stretch go into the score, or those under one."""
     out: str = ""

@@ -36,12 +36,12 @@ class SweepConfig:
     """Which grid is tried, on what, where."""
 
     grid: Literal["model", "data", "model-small", "data-small", "tiny"] = "tiny"
-    """model: 180 networks (appendix C); data: sums of losses x stretches (appendix D); -small: the
-    same questions for a night of two CPU cores; tiny: 4 trials."""
+    """model: 180 networks (appendix C). data: sums of losses x stretches (appendix D).
+    -small: the same questions for a night of two CPU cores. tiny: 4 trials."""
     task: Literal["sr", "dn"] = "sr"
-    """sr or dn."""
+    """sr: finer pixels, half the PSF, no background. dn: less noise, the same pixels."""
     study: str = ""
-    """Folder of the study, for all processes the same; a study that is there goes on."""
+    """Folder of the study, for all processes the same; a study that is there goes on. Needed."""
     data: str = ""
     """Folder of records; empty: simulated ones of --fields fields, made once."""
     fields: int = 96
@@ -53,7 +53,7 @@ class SweepConfig:
     epochs: int = 50
     """How often each example is seen."""
     seed: int = 0
-    """Of weights and data order, the same for all trials."""
+    """Seed of weights and data order, the same for all trials."""
     silence_s: float = SILENCE_S
     """A process that shows no life for so long [s] is dead, and its trial handed out again."""
 
