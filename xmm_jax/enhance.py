@@ -60,7 +60,7 @@ class EnhanceConfig:
     both: one after the other. Empty: what --model is for; both with --obsid.
     Two others have flags of their own: --task=astro_unet --help, --task=herschel --help."""
     conserve: bool = False
-    """Correct the result until it predicts the photons of the input within noise (docs/support.md)."""
+    """Correct the result until it predicts the input within its noise (docs/support.md)."""
     support: bool = True
     """Ask the photons about every feature of the result: RESIDUAL, SOURCES, bits of DQ."""
     samples: int = 0
