@@ -212,7 +212,9 @@ def restore_best(run: Path, losses: Mapping[int, float], like: Mapping[str, Any]
     with _without_noise(), _manager(folder, options) as checkpoints:
         step = best_step(checkpoints.all_steps(), losses)
         if step is None:
-            raise InputError(f"{run}: the run was stopped before its first validation")
+            raise InputError(
+                f"{run}: the run was stopped before its first validation; its command goes on"
+            )
         try:
             return step, _restore(checkpoints, step, dict(like), partial=True)
         except Exception as error:

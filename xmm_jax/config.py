@@ -252,9 +252,9 @@ def check_run(config: RunConfig) -> None:
     if not config.optim.learning_rate > 0:
         raise InputError(f"--optim.learning_rate must be positive: {config.optim.learning_rate}")
     if not 0 <= config.optim.beta1 < 1:
-        raise InputError(f"--optim.beta1 is a decay in [0, 1), got {config.optim.beta1}")
+        raise InputError(f"--optim.beta1 must be a decay in [0, 1), got {config.optim.beta1}")
     if not 0 <= config.optim.average < 1:
-        raise InputError(f"--optim.average is a decay in [0, 1), got {config.optim.average}")
+        raise InputError(f"--optim.average must be a decay in [0, 1), got {config.optim.average}")
     if (config.optim.schedule == "drop") != (config.optim.drop_after > 0):
         raise InputError("--optim.schedule=drop and --optim.drop_after=STEPS belong together")
 
@@ -282,7 +282,7 @@ def check(config: Config) -> None:
     if config.network.spread != ("spread" in parse_loss(config.loss)):
         raise InputError(
             f"--loss={config.loss} with --network.spread={config.network.spread}: "
-            "spread is learned with its loss or not at all"
+            "spread is learned with its loss or not at all; set both"
         )
     side = (config.crop or 416) * TASKS[config.task].upscale
     if "ms_ssim" in parse_loss(config.loss) and side <= 192:

@@ -207,7 +207,9 @@ def make_images(config: EnhanceConfig) -> tuple[list[str], list[Status]]:
             say(f"failed: {error}")
             failed.append(Status(obs_id, "image", "", FAILED, str(error)))
     if failed and not made:
-        raise InputError(f"none of {len(failed)} observations could be made into an image")
+        raise InputError(
+            f"none of {len(failed)} observations could be made into an image; see above for each"
+        )
     return made, failed
 
 

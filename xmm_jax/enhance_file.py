@@ -151,8 +151,8 @@ def load(job: Job, model: Model, how: How) -> Loaded:
     shape = observation.counts.shape
     if min(shape) < LEAST_SIDE:
         raise InputError(
-            f"{job.path}: {shape[0]} x {shape[1]} pixels are too few; {LEAST_SIDE} x "
-            f"{LEAST_SIDE} are the least"
+            f"{job.path}: {shape[0]} x {shape[1]} pixels are too few; give an image of at least "
+            f"{LEAST_SIDE} x {LEAST_SIDE}"
         )
     notes = observation.notes
     try:

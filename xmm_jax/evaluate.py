@@ -126,7 +126,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         text, worse = compare_scores(card, metrics)
         say(text)
         if worse:
-            raise RunError(f"worse than the card of {config.card} says, by more than seeds scatter")
+            raise RunError(
+                f"worse than the card of {config.card} says, by more than seeds scatter; see above"
+            )
 
 
 def fix_set(config: EvaluateConfig) -> EvaluateConfig:

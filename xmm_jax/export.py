@@ -138,7 +138,9 @@ def read_scores(files: Sequence[str]) -> Scores:
             for name, rows in scores_of(json.loads(Path(file).read_text())).items():
                 scores.setdefault(name, {}).update(rows)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"--scores={file}: not metrics of `evaluate` ({error})") from None
+            raise InputError(
+                f"--scores={file}: not metrics of `evaluate` ({error}); name a metrics.json"
+            ) from None
     return scores
 
 

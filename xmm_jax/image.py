@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise failed[0]
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(config.where)} failed, {len(outputs)} images written"
+            f"{len(failed)} of {len(config.where)} failed, {len(outputs)} images written, see above"
         )
 
 
@@ -221,7 +221,7 @@ def image_observation(where: str, config: ImageConfig, *, avoid: set[Path]) -> l
         return []
     events = read_event_list(files.events, any_mode=config.any_mode)
     if is_obs_id(where) and events.obs_id != where:
-        raise InputError(f"{events.path}: of observation {events.obs_id}, not {where}")
+        raise InputError(f"{events.path}: of {events.obs_id}, not of {where}; check --pps_dir")
     for note in events.notes:
         say(note)
     curve = None if config.unfiltered else read_curve(files)

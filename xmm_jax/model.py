@@ -209,7 +209,9 @@ def load_model(path: str | Path) -> Model:
         return _read_folder(path)
     if (path / CONFIG).is_file():
         return _from_run(path)
-    raise InputError(f"{path}: neither a model folder ({SETTINGS}) nor a run folder ({CONFIG})")
+    raise InputError(
+        f"{path}: neither a model folder ({SETTINGS}) nor a run folder ({CONFIG}); check the name"
+    )
 
 
 def shipped(task: str) -> Path:
@@ -273,7 +275,8 @@ def _read_folder(folder: Path) -> Model:
         settings = json.loads((folder / SETTINGS).read_text())
         if settings["format"] != FORMAT:
             raise InputError(
-                f"{folder / SETTINGS}: model format {settings['format']}, expected {FORMAT}"
+                f"{folder / SETTINGS}: model format {settings['format']}, expected {FORMAT}; "
+                "export the run again with this version"
             )
         scale = Scale(**settings["scale"])
         described = dict(settings["network"])
@@ -302,11 +305,15 @@ def _read_folder(folder: Path) -> Model:
             **laws,
         )
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: missing from the model folder") from None
+        raise InputError(
+            f"{error.filename}: missing from the model folder; copy the folder or export again"
+        ) from None
     except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{folder}: damaged model folder ({error})") from None
+        raise InputError(
+            f"{folder}: damaged model folder ({error}); copy the folder or export again"
+        ) from None
 
 
 def _from_run(run: Path) -> Model:

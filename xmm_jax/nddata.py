@@ -71,14 +71,16 @@ def as_given(counts: Any, exposure: Any = None, valid: Any = None, background: A
         seconds = np.full(image.shape, seconds)
     if image.ndim != 2 or image.shape != seconds.shape:
         raise InputError(
-            f"counts {image.shape} and exposure {seconds.shape}: two images of one shape"
+            f"counts {image.shape} and exposure {seconds.shape}; expected two images of one shape"
         )
     use = (seconds > 0) & np.isfinite(seconds)
     for name, part in (("valid", valid), ("mask", mask)):
         if part is None:
             continue
         if np.shape(part) != image.shape:
-            raise InputError(f"{name} {np.shape(part)}: of another shape than the image")
+            raise InputError(
+                f"{name} {np.shape(part)}: expected the shape of the image, {image.shape}"
+            )
         use &= np.asarray(part, bool) != (name == "mask")
     seen = image[use]
     if not np.isfinite(seen).all() or (seen < 0).any():
@@ -102,9 +104,11 @@ def known_background(image: Any, valid: np.ndarray) -> np.ndarray:
     """
     image = np.asarray(image, np.float32)
     if image.shape != valid.shape:
-        raise InputError(f"background {image.shape}: of another shape than the image {valid.shape}")
+        raise InputError(
+            f"background {image.shape}: expected the shape of the image, {valid.shape}"
+        )
     if not (np.isfinite(image[valid]).all() and (image[valid] >= 0).all()):
-        raise InputError("background: negative or not a number in pixels to be used")
+        raise InputError("background: negative or not a number in pixels to be used; give counts")
     return np.where(valid, image, 0)
 
 

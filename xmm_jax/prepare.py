@@ -172,10 +172,14 @@ def find_simulated(config: PrepareConfig) -> SimulatedConfig:
         If it cannot be.
     """
     if config.paths:
-        raise InputError(f"{config.paths[0]}: --from=simulator reads no files")
+        raise InputError(
+            f"{config.paths[0]}: --from=simulator reads no files; choose another --from"
+        )
     low, high = find_exposure(config)
     if low != high:
-        raise InputError(f"--exposure_ks={config.exposure_ks}: --from=simulator takes one exposure")
+        raise InputError(
+            f"--exposure_ks={config.exposure_ks}: --from=simulator takes one exposure, such as 20"
+        )
     flags = dataclasses.asdict(config.simulator)
     simulated = SimulatedConfig(
         fields=config.n or 96,

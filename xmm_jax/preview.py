@@ -157,5 +157,7 @@ def write_figure(figure: Any, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, buffer.getvalue())
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder"
+        ) from None
     return path

@@ -346,7 +346,9 @@ def _add_up(sums: Callable[[Batch], Any], batch: Batch, parts: int) -> Any:
         return sums(batch)
     size = len(batch["weight"])
     if size % parts:
-        raise InputError(f"--accumulate={parts} does not divide the {size} examples of a device")
+        raise InputError(
+            f"--accumulate={parts} does not divide the {size} examples of a device; choose another"
+        )
     cut = {name: value.reshape(parts, -1, *value.shape[1:]) for name, value in batch.items()}
     shapes = jax.eval_shape(sums, {name: value[0] for name, value in cut.items()})
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

@@ -95,7 +95,7 @@ def _refuse_changes(folder: Path, kept: dict[str, Any], mine: dict[str, Any]) ->
         if name not in MAY_DIFFER and kept.get(name) != value
     ]
     if changed:
-        raise InputError(f"{folder}: another study ({'; '.join(changed)}); choose another one")
+        raise InputError(f"{folder}: another study ({'; '.join(changed)}); choose another --study")
 
 
 def rank(argv: Sequence[str]) -> None:
@@ -110,7 +110,7 @@ def rank(argv: Sequence[str]) -> None:
         RankConfig(), argv, verb="sweep rank", description="Rank the trials of a study."
     )
     if not config.study:
-        raise InputError("--study=FOLDER is needed")
+        raise InputError("--study=FOLDER is needed: the study to rank")
     say(write_ranking(config))
 
 

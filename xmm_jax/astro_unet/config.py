@@ -79,10 +79,13 @@ def check(config: AstroConfig) -> None:
         if getattr(config, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(config, name)}")
     if config.crop % 16:
-        raise InputError(f"--crop={config.crop}: the network halves it four times; 16, 32, ...")
+        raise InputError(
+            f"--crop={config.crop}: must be 16, 32 ...: the network halves it four times"
+        )
     if config.crop + 2 * config.shift > config.side and not config.data:
         raise InputError(
-            f"--crop={config.crop} with --shift={config.shift} does not fit --side={config.side}"
+            f"--crop={config.crop} with --shift={config.shift} does not fit --side="
+            f"{config.side}; choose a smaller crop"
         )
     if config.shift < 0:
         raise InputError(f"--shift must not be negative, got {config.shift}")
@@ -95,4 +98,7 @@ def check(config: AstroConfig) -> None:
     if config.vgg and "perceptual" not in parse_loss(config.loss):
         raise InputError(f"--vgg={config.vgg} needs a --loss with perceptual in it")
     if config.accumulate > 1 and config.batch_size % config.accumulate:
-        raise InputError(f"--accumulate={config.accumulate} does not divide the batch")
+        raise InputError(
+            f"--accumulate={config.accumulate} does not divide --batch_size={config.batch_size}; "
+            "choose a divisor"
+        )

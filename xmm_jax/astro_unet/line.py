@@ -199,7 +199,9 @@ def other_params(folder: str, wanted: UNetConfig) -> Any:
     """
     other = load_run(folder)
     if other.network != wanted:
-        raise InputError(f"--init_from={folder}: another network, {other.network}")
+        raise InputError(
+            f"--init_from={folder}: another network; repeat its flags, {other.network}"
+        )
     say(f"weights from {folder}")
     return other.params
 

@@ -237,7 +237,8 @@ def _timed(
     wanted = [ks for ks in pieces_ks(exposure_ks) if ks <= room_ks]
     if not wanted or (pairing == "nested" and total_ks < target_ks):
         raise InputError(
-            f"{files.events}: {total_ks:.1f} ks of good time, too short for {pairing} pairs"
+            f"{files.events}: {total_ks:.1f} ks of good time, too short for {pairing} pairs; "
+            "leave it out, or ask for a shorter exposure"
         )
     short = plan(split_ks=wanted)
     long = [whole] if pairing == "disjoint" else plan(split_ks=target_ks)

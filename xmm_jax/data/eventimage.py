@@ -205,7 +205,9 @@ def out_of_time_image(
     """
     mode = str(events.header.get("SUBMODE", "")).strip()
     if mode not in OUT_OF_TIME:
-        raise InputError(f"{events.path}: the out-of-time fraction of {mode} is not known here")
+        raise InputError(
+            f"{events.path}: the out-of-time fraction of {mode} is unknown; leave --oot_image away"
+        )
     selection = selection or Selection()
     grid = detector_grid(bin_size)
     moments = RawMoments()

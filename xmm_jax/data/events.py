@@ -165,7 +165,8 @@ def read_event_list(
         raise
     except (ValueError, TypeError, KeyError, fits.VerifyError) as error:
         raise InputError(
-            f"{path}: a header card cannot be understood ({' '.join(str(error).split())})"
+            f"{path}: a header card cannot be understood ({' '.join(str(error).split())}); "
+            "fetch the list again"
         ) from None
 
 

@@ -144,7 +144,9 @@ class RecordSource:
         holds = {name: part.examples for name, part in self.manifest.splits.items()}
         if not holds.get(split):
             counts = ", ".join(f"{name} {n}" for name, n in holds.items())
-            raise InputError(f"{folder}: no examples in split {split!r} (it holds {counts})")
+            raise InputError(
+                f"{folder}: no examples in split {split!r} (it holds {counts}); prepare more"
+            )
         shards = self.manifest.splits[split].shards
         self._spans = [_open(self._folder / shard.file, shard) for shard in shards]
         self._ends = list(accumulate(shard.examples for shard in shards))
@@ -229,7 +231,9 @@ class Census:
             If there was no sample.
         """
         if self._common is None:
-            raise InputError(f"{folder}: nothing to write, no split has any sample")
+            raise InputError(
+                f"{folder}: nothing to write, no split has any sample; name more sources"
+            )
         return dict(zip(("frame", "upscale", "fields"), self._common, strict=True))
 
 

@@ -67,15 +67,21 @@ def check(config: HerschelConfig) -> None:
             raise InputError(f"--{name} must be at least 1, got {getattr(config, name)}")
     network = config.network
     if not 2 <= network.depth <= 8 or network.filters < 1 or not 0 <= network.dropout < 1:
-        raise InputError("--network.depth is 2 to 8, --network.filters 1 or more, dropout below 1")
+        raise InputError(
+            "--network.depth must be 2 to 8, --network.filters at least 1, dropout 0 to below 1"
+        )
     if not 0 <= network.blur_arcsec <= TARGET_FWHM_ARCSEC:
-        raise InputError(f"--network.blur_arcsec is 0 to {TARGET_FWHM_ARCSEC}, the beam at 450 um")
+        raise InputError(
+            f"--network.blur_arcsec must be 0 to {TARGET_FWHM_ARCSEC}, the beam at 450 um"
+        )
     step = 2**network.depth
     for name in ("crop", "side"):
         if getattr(config, name) % step:
             raise InputError(f"--{name}={getattr(config, name)}: must be a multiple of {step}")
     if config.crop > config.side:
-        raise InputError(f"--crop={config.crop} does not fit --side={config.side}")
+        raise InputError(
+            f"--crop={config.crop} does not fit --side={config.side}; choose a smaller one"
+        )
     if config.alternate != ("," in config.data):
         raise InputError(f"--data={config.data}: several sources and --alternate belong together")
     if config.accumulate > 1:

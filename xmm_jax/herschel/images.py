@@ -168,7 +168,10 @@ def cut_example(config: HerschelConfig, regions: Numbered[Region], number: int) 
     random = numbered.random_of(config.seed, number)
     height, width = region.target.shape[:2]
     if min(height, width) < config.crop:
-        raise InputError(f"{region.name}: {height} x {width} pixels, --crop={config.crop}")
+        raise InputError(
+            f"{region.name}: {height} x {width} pixels do not hold --crop={config.crop}; choose a "
+            "smaller crop"
+        )
     rows = columns = slice(0)
     for _ in range(TRIES):
         y, x = (int(random.integers(side - config.crop + 1)) for side in (height, width))

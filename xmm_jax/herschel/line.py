@@ -72,8 +72,8 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
 
     def adopt(state: HerschelState, folder: str) -> HerschelState:
         other = load_run(folder)
-        if other.config.network != config.network:
-            raise InputError(f"--init_from={folder}: another network, {other.config.network}")
+        if (its := other.config.network) != config.network:
+            raise InputError(f"--init_from={folder}: another network; repeat its flags, {its}")
         say(f"weights from {folder}")
         opt_state = optimiser.init(other.params)
         return HerschelState(state.step, other.params, other.statistics, opt_state)

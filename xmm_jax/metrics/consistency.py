@@ -86,7 +86,9 @@ def expected_counts(
     rate = np.asarray(rate if response is None else response(rate), np.float64)
     upscale, rest = np.divmod(rate.shape, exposure.shape)
     if np.any(rest) or upscale[0] != upscale[1]:
-        raise InputError(f"an image of {rate.shape} pixels does not fit one of {exposure.shape}")
+        raise InputError(
+            f"an image of {rate.shape} pixels does not fit one of {exposure.shape}; give one shape"
+        )
     height, width = exposure.shape
     binned = rate.reshape(height, upscale[0], width, upscale[1]).sum(axis=(1, 3))
     return np.where(valid, binned * exposure + background, 0.0)

@@ -64,7 +64,10 @@ def background_rms(
 
     inside = cells(np.asarray(region, bool)) == 1
     if inside.sum() < 2:
-        raise InputError(f"the region holds no two cells of {cell} x {cell} pixels of background")
+        raise InputError(
+            f"the region holds no two cells of {cell} x {cell} pixels of background; "
+            "choose a larger one"
+        )
     if expected is None:
         return float(cells(rate)[inside].std(ddof=1))
     offset = cells(rate - np.broadcast_to(expected, rate.shape))[inside]

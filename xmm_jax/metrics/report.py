@@ -162,7 +162,9 @@ def write_report(path: Path, page: Page) -> int:
     try:
         replace_file(path, encoded)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder with --out"
+        ) from None
     return len(encoded)
 
 

@@ -52,10 +52,12 @@ def pool(tables: Sequence[Table], *, edges: Sequence[float] = EDGES) -> dict[str
         Without a table.
     """
     if not tables:
-        raise InputError("there is no field to pool figures of")
+        raise InputError("there is no field to pool figures of; judge one at least")
     lengths = {len(table["stack"]["sum"]) for table in tables}
     if len(lengths) > 1:
-        raise InputError(f"stacks of {sorted(lengths)} pixels a side cannot be pooled")
+        raise InputError(
+            f"stacks of {sorted(lengths)} pixels a side cannot be pooled; make them alike"
+        )
     true, found = (_joined(tables, name) for name in ("true", "found"))
     seen = np.isfinite(true["measured"])
     purity = rates(found["flux"], found["real"] > 0, found["chance"] > 0, edges=edges)

@@ -47,12 +47,12 @@ def read_published(path: Path) -> tuple[dict[str, int], Any]:
         If the file is missing, damaged, needs more than tensors, or holds another network.
     """
     if path.suffix.lower() not in (".ckpt", ".pt", ".pth", ".onnx"):
-        raise InputError(f"{path}: published weights are .ckpt or .onnx files")
+        raise InputError(f"{path}: published weights are .ckpt or .onnx files; give one")
     state = read_onnx(path) if path.suffix.lower() == ".onnx" else read_checkpoint(path)
     try:
         return from_state_dict(state)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}; only the published networks are understood") from None
 
 
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
@@ -71,7 +71,7 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     content = read_torch(path)
     state = content.get("state_dict", content)
     if not isinstance(state, dict):
-        raise InputError(f"{path}: its state_dict is not a dict")
+        raise InputError(f"{path}: its state_dict is not a dict; give a published checkpoint")
     return {
         name: array
         for name, array in state.items()

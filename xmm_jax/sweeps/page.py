@@ -72,7 +72,10 @@ def write_ranking(config: RankConfig) -> str:
     if config.rules == "paper":
         rows = [row for row in rows if kept_by_paper(row)]
     if not rows:
-        raise InputError(f"{study}: none of {len(finished)} finished trials is left to rank")
+        raise InputError(
+            f"{study}: none of {len(finished)} finished trials is left to rank; wait for more, or "
+            "leave --rules away"
+        )
     names = [
         name
         for name in common_figures(rows)
