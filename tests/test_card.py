@@ -61,7 +61,7 @@ def test_a_second_training_beside_the_card(again, worse):
 
 def test_a_card_without_these_fields():
     card = scores_of(evaluation(first=(40.0, 1.4)))
-    with pytest.raises(InputError, match=r"no scores of .* ffffff, only of: .* 012345"):
+    with pytest.raises(InputError, match=r"no scores of .* ffffff; .* one it has: .* 012345"):
         compare_scores(card, evaluation("f" * 16, second=(40.0, 1.4)))
-    with pytest.raises(InputError, match="only of: none"):
+    with pytest.raises(InputError, match="one it has: none"):
         compare_scores({}, evaluation(second=(40.0, 1.4)))

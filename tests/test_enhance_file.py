@@ -83,7 +83,7 @@ def test_maps_of_another_file(job, model, tmp_path):
     np.testing.assert_allclose(given.background[:, 7:], 0.2)
     assert not given.background[:, :7].any()
     fits.writeto(tmp_path / "Ærø  1_bkg.fits", background[1:], overwrite=True)
-    with pytest.raises(InputError, match=r"Ærø  1\.fits: background .*of another shape"):
+    with pytest.raises(InputError, match=r"Ærø  1\.fits: background .*expected the shape"):
         load(job, model, how)
 
 

@@ -130,8 +130,8 @@ def test_weights_of_an_rrdb_become_the_condition(tmp_path):
     ("flag", "says"),
     [
         ("--network.levels=0", "--network.levels must be at least 1"),
-        ("--network.grain=0", "--network.noise=0 and --network.grain=0: .* not both 0"),
-        ("--network.noise=2", "--network.noise=2 and .* 0 to 1"),
+        ("--network.grain=0", "--network.noise=0 and --network.grain=0: .* one of them above 0"),
+        ("--network.noise=2", "--network.noise=2 and .* give 0 to 1"),
         ("--simulated.target_kind=observed", "need --network.noise=1"),
         ("--crop=26", "must be multiples of 4"),
     ],

@@ -289,7 +289,7 @@ def test_some_of_several_fail(small_pps, tmp_path, capsys):
     out = tmp_path / "out"
     flags = (f"--save_dir={out}", "--expo_time=0", "--plot=no")
     message = fails(capsys, products, tmp_path / "nowhere", small_pps.folder, *flags)
-    assert "2 of 3 failed, 1 images written" in message
+    assert "2 of 3 failed, 1 images written, see above" in message
     assert [path.name for path in out.iterdir()] == ["0000000002_pn_cleaned_detxy_500_2000_80.fits"]
     # The same observation twice: the second would replace the first.
     events = small_pps.longest.events
@@ -326,7 +326,7 @@ def test_no_room_leaves_nothing(small_pps, tmp_path, capsys):
 
 def test_products_of_another_observation(small_pps, tmp_path, capsys):
     flags = (f"--pps_dir={small_pps.folder}", f"--save_dir={tmp_path}")
-    assert "of observation 0000000002, not 0000000003" in fails(capsys, "0000000003", *flags)
+    assert "of 0000000002, not of 0000000003" in fails(capsys, "0000000003", *flags)
     # A folder named relative to that of the observation, as the published script takes it.
     (tmp_path / "0000000002").mkdir()
     copied(small_pps, tmp_path / "0000000002" / "mine", "PIEVLI", "FBKTSR")

@@ -13,9 +13,9 @@ class AdversarialSettings:
     weight: float = 0.03
     """Of the adversarial loss."""
     feature_weight: float = 1.0
-    """Of the difference of features."""
+    """Weight of the difference of features."""
     pixel_weight: float = 1.0
-    """Of --loss."""
+    """Weight of --loss."""
     kind: Literal["relativistic", "plain"] = "relativistic"
     """relativistic: more real than the others are on average (ESRGAN); plain: real."""
     filters: int = 16
@@ -23,7 +23,7 @@ class AdversarialSettings:
     halvings: int = 4
     """How often the discriminator halves an image; ESRGAN has 5."""
     learning_rate: float = 1e-4
-    """Of the discriminator; its schedule is that of the generator."""
+    """Peak learning rate of the discriminator; its schedule is that of the generator."""
     noise: float = 0.0
     """Width of normal noise added to all that the discriminator sees [network unit]."""
     vgg: str = ""

@@ -152,7 +152,7 @@ def compare_scores(scores: Scores, metrics: Mapping[str, Any]) -> tuple[str, boo
     ((name, found),) = scores_of(metrics).items()
     if OWN not in scores.get(name, {}):
         known = "; ".join(scores) or "none"
-        raise InputError(f"the card has no scores of {name}, only of: {known}")
+        raise InputError(f"the card has no scores of {name}; evaluate on one it has: {known}")
     card_says, lines, worse = scores[name][OWN], [f"{name}, beside the card:"], False
     names = {OWN, *(one["name"] for one in metrics["methods"] if one["ours"])}
     for row in [row for row in found if row in names]:

@@ -40,24 +40,24 @@ class Checkpoints(ocp.CheckpointManager):
 
 @dataclasses.dataclass(frozen=True)
 class NewestAndBest:
-    """Which checkpoints stay: the two newest, and the one of the smallest validation loss."""
+    """Which checkpoints stay: the two newest, and the best, by the validation losses of steps."""
 
     losses: Mapping[int, float]
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: object) -> list[bool]:
-        """One answer for each checkpoint; orbax asks with the oldest first."""
+        """One answer for each checkpoint; orbax asks with the oldest first, and its context."""
         steps = [checkpoint.step for checkpoint in checkpoints]
         kept = {*steps[-2:], best_step(steps, self.losses)}
         return [step in kept for step in steps]
 
 
 def best_step(steps: Iterable[int], losses: Mapping[int, float]) -> int | None:
-    """The step of the smallest validation loss among those that have one, or None."""
+    """Which of the steps has the smallest of the validation losses; None if none has one."""
     return min((step for step in steps if step in losses), key=lambda s: losses[s], default=None)
 
 
 def eligible(losses: Mapping[int, float], use: str) -> Mapping[int, float]:
-    """Those of the validated steps that may be used in the end: all, or with ``last`` the last."""
+    """Losses of the steps that may be used in the end: all, or with ``use`` ``last`` the last."""
     return losses if use == "best" or not losses else {max(losses): losses[max(losses)]}
 
 
@@ -212,7 +212,9 @@ def restore_best(run: Path, losses: Mapping[int, float], like: Mapping[str, Any]
     with _without_noise(), _manager(folder, options) as checkpoints:
         step = best_step(checkpoints.all_steps(), losses)
         if step is None:
-            raise InputError(f"{run}: the run was stopped before its first validation")
+            raise InputError(
+                f"{run}: the run was stopped before its first validation; its command goes on"
+            )
         try:
             return step, _restore(checkpoints, step, dict(like), partial=True)
         except Exception as error:

@@ -24,11 +24,17 @@ class Task:
     """What one task learns; facts, not settings."""
 
     upscale: int
+    """Target pixels per input pixel and side."""
     exposure_s: float
+    """Exposure of the input [s]."""
     target_exposure_s: float
+    """Exposure of the target [s]."""
     target_background: bool
+    """Whether the target holds the background."""
     target_clip_rate: float
+    """Target rate at network value 1 [count/s per target pixel]."""
     suffix: str
+    """End of the names of enhanced files."""
 
 
 TASKS: dict[str, Task] = {
@@ -58,9 +64,9 @@ class NetworkConfig:
     clip_rate: float = CLIP_RATE_4ARCSEC
     """Input rate at network value 1 [count/s per 4" pixel]; brighter pixels are clipped."""
     target_clip_rate: float = CLIP_RATE_2ARCSEC
-    """The same for the target, per target pixel [count/s]."""
+    """The same for the target [count/s per target pixel]."""
     unshuffle: Literal[1, 2] = 1
-    """Input pixels per pixel of the trunk and side: 2 is four times less work."""
+    """Input pixels per side of a pixel of the trunk: 2 is four times less work."""
     spread: bool = False
     """Also learn how sure the network is of each pixel; needs --loss=...+spread."""
     bfloat16: bool = False
@@ -153,7 +159,7 @@ class RunConfig:
     task: str = ""
     """What is learned."""
     preset: str = "tiny"
-    """Experiment that gives every other flag its default."""
+    """Experiment that gives every other flag its default: docs/astro_unet.md, docs/herschel.md."""
     run: str = ""
     """Run folder; if it exists, training resumes. Empty: runs/<task>-<preset>-seed<seed>."""
     init_from: str = ""
@@ -179,12 +185,12 @@ class RunConfig:
     devices: int = 0
     """Devices of each process to use, 0 = all; on a CPU that many virtual ones."""
     coordinator: str = ""
-    """host:port of the first process, with --processes and --process, where a job has several and
-    neither SLURM nor a TPU pod says so; "auto" alone: JAX looks for the others."""
+    """host:port of the first of several processes; needs --processes and --process.
+    SLURM and TPU pods say it themselves; "auto" alone: JAX looks for the others."""
     processes: int = 0
-    """Number of processes of the job."""
+    """Number of processes of the job, with --coordinator."""
     process: int = -1
-    """Number of this process, from 0."""
+    """Number of this process, from 0, with --coordinator."""
     compile_only: bool = False
     """Compile the step, say what memory and work it takes, and stop; needs no data."""
     tensorboard: bool = False
@@ -199,15 +205,19 @@ class Config(RunConfig):
     """One training run of an XMM-Newton task."""
 
     task: TaskName = "sr"
-    """sr: finer pixels, half the PSF, no background. dn: 20 ks -> 50 ks at the same pixels."""
+    """sr: finer pixels, half the PSF, no background. dn: 20 ks -> 50 ks at the same pixels.
+    Two others have flags of their own: --task=astro_unet --help, --task=herschel --help."""
     preset: PresetName = "tiny"
-    """Experiment that gives every other flag its default."""
+    """Experiment that gives every other flag its default.
+    tiny: minutes on two CPU cores. small: an hour or more, the recipe of the package's weights.
+    best: the same, larger, for an accelerator. paper: as in the paper.
+    adversarial (sr only), flow: docs/adversarial.md, docs/flow.md."""
     data: str = ""
-    """Folder of records made by `prepare`; "stream" to simulate on the device while training;
+    """Folder of records made by `prepare`; "stream": simulate on the device while training;
     empty: simulate the preset's records once into the cache folder and use them."""
     alternate: bool = False
     """--data names several, separated by commas: a batch of each in turn (simulated, real ...);
-    validated is on the first."""
+    validation uses the first."""
     crop: int = 0
     """Side of the random crop of the input [4" pixel]; 0 = full padded frame of 416."""
     place: Literal["random", "boresight"] = "random"
@@ -217,8 +227,8 @@ class Config(RunConfig):
     flips: bool = False
     """Random mirror images (the PSF turns with them)."""
     thin: float = 0.0
-    """Keep a random share of the photons of every input, from this to all (0.05: one network for 5
-    to 100 ks, from records of 100 ks); 0 = keep all. Nested with a noisy target: not for those."""
+    """Keep a random share of the photons of every input, from this to all; 0 = keep all.
+    From records of 100 ks, 0.05 gives a network for 5 to 100 ks. Not where pairs share photons."""
     loss: str = "psnr+ms_ssim"
     """Sum of normalised losses, weights after a colon: psnr+ms_ssim, l1:2+ssim, poisson."""
     network: NetworkConfig = NetworkConfig()
@@ -242,9 +252,9 @@ def check_run(config: RunConfig) -> None:
     if not config.optim.learning_rate > 0:
         raise InputError(f"--optim.learning_rate must be positive: {config.optim.learning_rate}")
     if not 0 <= config.optim.beta1 < 1:
-        raise InputError(f"--optim.beta1 is a decay in [0, 1), got {config.optim.beta1}")
+        raise InputError(f"--optim.beta1 must be a decay in [0, 1), got {config.optim.beta1}")
     if not 0 <= config.optim.average < 1:
-        raise InputError(f"--optim.average is a decay in [0, 1), got {config.optim.average}")
+        raise InputError(f"--optim.average must be a decay in [0, 1), got {config.optim.average}")
     if (config.optim.schedule == "drop") != (config.optim.drop_after > 0):
         raise InputError("--optim.schedule=drop and --optim.drop_after=STEPS belong together")
 
@@ -272,7 +282,7 @@ def check(config: Config) -> None:
     if config.network.spread != ("spread" in parse_loss(config.loss)):
         raise InputError(
             f"--loss={config.loss} with --network.spread={config.network.spread}: "
-            "spread is learned with its loss or not at all"
+            "spread is learned with its loss or not at all; set both"
         )
     side = (config.crop or 416) * TASKS[config.task].upscale
     if "ms_ssim" in parse_loss(config.loss) and side <= 192:

@@ -48,7 +48,10 @@ def from_json(path: Path, kind: type[Settings]) -> Settings:
                 values[name] = tuple(values[name])
         return kind(**values)
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the settings of a run of this version ({error})") from None
+        raise InputError(
+            f"{path}: not the settings of a run of this version ({error}); train again, or use the "
+            "version that made it"
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -67,7 +70,10 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is {path.parent} a run folder?") from None
     except (json.JSONDecodeError, TypeError) as error:
-        raise InputError(f"{path}: not the settings of a run of this version ({error})") from None
+        raise InputError(
+            f"{path}: not the settings of a run of this version ({error}); train again, or use the "
+            "version that made it"
+        ) from None
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:

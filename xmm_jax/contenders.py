@@ -68,7 +68,7 @@ def network(path: str | Path, task: str, *, name: str = "") -> Contender:
     """
     model = load_model(path)
     if model.task != task:
-        raise InputError(f"{path}: a model for {model.task}, not for --task={task}")
+        raise InputError(f"{path}: a model for {model.task}, not for --task={task}; choose another")
     size = sum(leaf.size for leaf in jax.tree.leaves(model.params))
     about = {"parameters": size, "origin": model.origin}
     return Contender(

@@ -31,7 +31,7 @@ def learn(config: Config, *, unroll: bool = False) -> Learner:
 
 
 def data_digest(config: Config, data: str) -> str:
-    """By which the same pairs are known: the manifest of records, the settings of a stream."""
+    """Digest of the pairs ``data``: of the manifest of records, of the settings of a stream."""
     return ",".join(
         fingerprint(about(config))
         if name == STREAM
@@ -67,7 +67,7 @@ def title(config: Config) -> str:
 
 
 def closing(run: Path, means: Mapping[str, float]) -> tuple[str, str]:
-    """How good the best step of a run is, and what to do with it."""
+    """How good the best step of a run is, by its means, and what to do with it."""
     gain = means["prediction/PSNR"] - means["input/PSNR"]
     return (
         f"validation PSNR {means['prediction/PSNR']:.2f} dB, "

@@ -13,7 +13,11 @@ CHANCES = (0.5, 0.68, 0.9, 0.95)
 
 
 class Points(NamedTuple):
-    """Truth and prediction of pixels or apertures, [point], as for `count_scores`."""
+    """Pixels or apertures to check, all [point]: arguments of `count_scores`.
+
+    Truth and prediction u with its stated width sigma, square roots of counts; exposure [s]; angle
+    off the axis [arcmin].
+    """
 
     truth: np.ndarray
     u: np.ndarray

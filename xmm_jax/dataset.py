@@ -94,7 +94,7 @@ def check_records(folder: Path, task: str) -> Manifest:
 
 
 def keep_data(config: Config, run: Path, data: str) -> None:
-    """Copy the manifest of the records into a run folder, or check that they are still the same.
+    """Copy the manifest of the records ``data`` into a run folder, or check that it is the same.
 
     Of records that alternate, those after the first go into folders of their own.
 

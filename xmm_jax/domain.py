@@ -74,7 +74,7 @@ def measure_domain(samples: Iterable[Mapping[str, Any]], exposure_s: Range) -> D
 
 
 def from_dict(values: Mapping[str, Any]) -> Domain:
-    """Domain of its JSON form, ``dataclasses.asdict``.
+    """Domain of the values of its JSON form, ``dataclasses.asdict``.
 
     Raises
     ------

@@ -40,8 +40,8 @@ class EnhanceConfig:
     """What to enhance with which model."""
 
     files: Positional[tuple[str, ...]] = ()
-    """FITS images (plain, .gz, .FTZ), patterns such as ``images/*.gz``, or folders, searched to
-    the bottom."""
+    """FITS images (plain, .gz, .FTZ), patterns such as ``images/*.fits.gz``,
+    or folders, searched to the bottom."""
     list: tuple[str, ...] = ()
     """Text files with a name in each line."""
     obsid: tuple[str, ...] = ()
@@ -53,25 +53,25 @@ class EnhanceConfig:
     archive: str = ""
     """Address of the archive; empty: $XMM_JAX_ARCHIVE_URL, else that of ESA."""
     model: str = ""
-    """Model folder, or run folder (its best weights); empty: the one that comes with the package
-    for the task."""
+    """Model folder, or run folder (its best weights);
+    empty: the one that comes with the package for the task."""
     task: Literal["", "sr", "dn", "both"] = ""
-    """sr: 2" pixels, half the PSF, no background. dn: less noise, the same pixels. both: one after
-    the other."""
+    """sr: 2" pixels, half the PSF, no background. dn: less noise, the same pixels.
+    both: one after the other. Empty: what --model is for; both with --obsid.
+    Two others have flags of their own: --task=astro_unet --help, --task=herschel --help."""
     conserve: bool = False
-    """Correct the result until the telescope would see the photons of the input in it, within their
-    noise (docs/support.md)."""
+    """Correct the result until it predicts the input within its noise (docs/support.md)."""
     support: bool = True
     """Ask the photons about every feature of the result: RESIDUAL, SOURCES, bits of DQ."""
     samples: int = 0
-    """Of a flow (train --preset=flow): write the mean of so many skies drawn from it, and their
-    standard deviation as STD; 0: its one image."""
+    """Skies to draw from a flow (train --preset=flow), of which the mean is written,
+    and the standard deviation as STD; 0: its one image."""
     temperature: float = 0.8
-    """Of the samples: 0 always gives the same image, 1 draws from the density learned."""
+    """Scatter of the samples: 0 always gives the same image, 1 draws from the density learned."""
     keep_samples: bool = False
     """Also write the samples, as SAMPLES."""
     seed: int = 0
-    """Of the samples."""
+    """Seed of the samples."""
     out: str = ""
     """Folder for the results; empty: beside each input."""
     resume: bool = True
@@ -79,30 +79,30 @@ class EnhanceConfig:
     shard: str = ""
     """i/n: only this part of the inputs, for one of n processes."""
     status: str = ""
-    """CSV file that says what became of each of several inputs; empty: enhance_status.csv in --out,
-    or beside the first input."""
+    """CSV file that says what became of each of several inputs;
+    empty: enhance_status.csv in --out, or beside the first input."""
     together: int = 0
     """Images in one call of the network; 0: 1 on a CPU, 8 on an accelerator."""
     threads: int = 2
     """Threads that read ahead, and as many that finish."""
     backend: BackendName = "auto"
-    """Who runs the network: auto is onnxruntime on a CPU, if installed (extra `onnx`), for being
-    faster there, else JAX."""
+    """Who runs the network;
+    auto: onnxruntime on a CPU, where it is faster, if installed (extra `onnx`), else JAX."""
     max_memory: float = MEMORY_GB
-    """What the network may use at once [GB]; larger images are answered in parts, without seams."""
+    """Memory of the network [GB]; larger images are answered in parts, without seams."""
     exposure: str = ""
-    """FITS file of the exposure map [s], not vignetted, where the input holds none; '{stem}' stands
-    for the name of the input without its ending, '{folder}' for its folder."""
+    """FITS file of the exposure map [s], not vignetted, where the input holds none;
+    '{stem}' stands for the name of the input without its ending, '{folder}' for its folder."""
     mask: str = ""
     """FITS file, not 0 where the detector is alive; named as the exposure map."""
     background: str = ""
-    """FITS file of the background in the image [count], named as the exposure map. dn: NET is the
-    result without it; sr: it takes the place of the fitted one in the checks."""
+    """FITS file of the background in the image [count], named as the exposure map.
+    dn: NET is the result without it. sr: it takes the place of the fitted one in the checks."""
     compress: Literal["gzip", "tiles", "none"] = "gzip"
     """gzip: .fits.gz. tiles: .fits.fz, RICE for integers, GZIP for floats, no loss. none: .fits."""
     compat: bool = False
-    """Also write <name>_input_wcs_SR.fits.gz and <name>_predict_wcs_SR.fits.gz, counts on the
-    padded frame, for scripts that read the files of the published tool."""
+    """Also write <name>_input_wcs_SR.fits.gz and <name>_predict_wcs_SR.fits.gz,
+    counts on the padded frame, for scripts that read the files of the published tool."""
     preview: bool = False
     """Also write a picture of input and result, <name>_SR.png (extra `plot`)."""
     display: bool = False
@@ -207,7 +207,9 @@ def make_images(config: EnhanceConfig) -> tuple[list[str], list[Status]]:
             say(f"failed: {error}")
             failed.append(Status(obs_id, "image", "", FAILED, str(error)))
     if failed and not made:
-        raise InputError(f"none of {len(failed)} observations could be made into an image")
+        raise InputError(
+            f"none of {len(failed)} observations could be made into an image; see above for each"
+        )
     return made, failed
 
 

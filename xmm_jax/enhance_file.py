@@ -39,7 +39,7 @@ class Job(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What was read for a job: the observation, what is to be said of it, when that began [s]."""
+    """What was read for a job: the observation, notes to say of it, when that started [s]."""
 
     observation: Observation
     given: Given
@@ -151,8 +151,8 @@ def load(job: Job, model: Model, how: How) -> Loaded:
     shape = observation.counts.shape
     if min(shape) < LEAST_SIDE:
         raise InputError(
-            f"{job.path}: {shape[0]} x {shape[1]} pixels are too few; {LEAST_SIDE} x "
-            f"{LEAST_SIDE} are the least"
+            f"{job.path}: {shape[0]} x {shape[1]} pixels are too few; give an image of at least "
+            f"{LEAST_SIDE} x {LEAST_SIDE}"
         )
     notes = observation.notes
     try:
@@ -186,7 +186,7 @@ def write(
     job, loaded : Job, Loaded
         What it is about.
     said : ndarray
-        What the network says, `xmm_jax.enhancement.answer`.
+        What the network says [network units], from `xmm_jax.enhancement.answer`.
     model : Model
         The network.
     name : str

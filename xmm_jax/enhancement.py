@@ -59,8 +59,8 @@ def enhance(
     counts : array, NDData or CCDData
         Counts per pixel, ``[y, x]``, any size from 32 x 32.
     exposure : array, number or Quantity, optional
-        Live time, in seconds if it has no unit, 0 where dead; by default ``EXPOSURE`` of the meta
-        of an NDData.
+        Live time [s if it has no unit], 0 where dead; by default ``EXPOSURE`` of the meta of an
+        NDData.
     model : Model or path
         From `xmm_jax.load_model`, or the folder to load it from; empty: the one that comes with the
         package for the task.
@@ -209,7 +209,7 @@ def _answers(
     if window < 4 * reach:
         raise InputError(
             f"--max_memory={max_memory:g} GB is too little: a part of {4 * reach} x {4 * reach} "
-            f"pixels takes {16e-9 * reach**2 * bytes_each:.2g} GB"
+            f"pixels takes {16e-9 * reach**2 * bytes_each:.2g} GB; give more"
         )
     number = len(padded["counts"])
     at_once = max(1, window**2 // padded["counts"][0].size)
@@ -295,7 +295,10 @@ def open_model(model: Model | str | Path, task: str) -> Model:
     model = task if model == "" else model
     loaded = model if isinstance(model, Model) else load_model(model)
     if task and task != loaded.task:
-        raise InputError(f"{model}: a model for {loaded.task}, not for --task={task}")
+        name = "the model is" if isinstance(model, Model) else f"{model}:"
+        raise InputError(
+            f"{name} a model for {loaded.task}, not for --task={task}; choose another of either"
+        )
     return loaded
 
 

@@ -43,45 +43,46 @@ class EvaluateConfig:
     """Who is judged, and on what."""
 
     task: TaskName = "sr"
-    """sr or dn."""
+    """sr: finer pixels, half the PSF, no background. dn: less noise, the same pixels.
+    Two others have flags of their own: --task=astro_unet --help, --task=herschel --help."""
     model: tuple[str, ...] = ()
-    """Model or run folders."""
+    """Model or run folders, or sr, dn: those that come with the package."""
     method: tuple[str, ...] = ()
     """Classical methods; none given: the usual ones; "none": no other than the input."""
     protocol: Protocol = "simulated"
     """simulated: noise-free truth. disjoint: real images, photons that the input does not hold.
-    thinned: real images, photons dealt at random to input and target. nested: real images as
-    published, target and input share photons."""
+    thinned: real images, photons dealt at random to input and target.
+    nested: real images as published, target and input share photons."""
     data: str = ""
-    """Folder of real images (disjoint, thinned, nested) or of published SIXTE simulations
-    (simulated); empty: fields drawn by the simulator."""
+    """Folder of real images (disjoint, thinned, nested) or of published SIXTE files (simulated);
+    empty: fields drawn by the simulator."""
     set: str = ""
-    """Set of simulated fields that scores are quoted for (sr-20, sr-200, dn-20, dn-200); decides
-    task, n, seed and preset."""
+    """Set of simulated fields that scores are quoted for (sr-20, sr-200, dn-20, dn-200);
+    decides --task, --n, --seed and --preset."""
     n: int = 200
     """Number of simulated fields."""
     seed: int = 0
-    """Seed of the simulated fields, or of the division of thinned ones; scores of equal n, seed and
-    preset are of the same fields."""
+    """Seed of the simulated fields, or of the division of thinned ones;
+    with equal --n, --seed and --preset scores are of the same fields."""
     preset: Literal["physical", "reference"] = "physical"
-    """Simulator preset of the fields."""
+    """Simulator preset: measured sky and camera, or the quirks of the published SIXTE files."""
     tune: int = 4
-    """Simulated fields, apart from all others, on which methods choose their parameters; 0: take
-    the parameters of the package."""
+    """Simulated fields, apart from all others, on which methods choose their parameters;
+    0: take the parameters of the package."""
     planted: int = 4
-    """Fields of close pairs and of nothing but background; 0: none."""
+    """Extra fields: so many of close pairs, so many of nothing but background; 0: none."""
     padding: Literal["aligned", "reference"] = "aligned"
     """reference: pad target and image one pixel apart from the input, as the published code did."""
     report: bool = False
     """Also write report.html (extra `evaluate`)."""
     beside: str = ""
-    """FITS image of another telescope (Chandra, say) to draw in the report beside the real field it
-    lies in, with contours."""
+    """FITS image of another telescope (Chandra, say), which the report draws, with contours,
+    beside the real field that it lies in."""
     card: str = ""
-    """Model (sr, dn or a folder) whose card the networks are set beside: is a second training as
-    good as the first? Exit code 1 if it is worse."""
+    """Model (sr, dn or a folder) with whose card the networks are compared.
+    Is a second training as good as the first? Exit code 1 if it is worse."""
     out: str = ""
-    """Folder to write."""
+    """Folder to write; needed."""
     overwrite: bool = False
     """Replace an evaluation that is there."""
 
@@ -125,7 +126,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         text, worse = compare_scores(card, metrics)
         say(text)
         if worse:
-            raise RunError(f"worse than the card of {config.card} says, by more than seeds scatter")
+            raise RunError(
+                f"worse than the card of {config.card} says, by more than seeds scatter; see above"
+            )
 
 
 def fix_set(config: EvaluateConfig) -> EvaluateConfig:

@@ -37,21 +37,21 @@ class ExportConfig:
     """What to export where."""
 
     run: str = ""
-    """Run folder (its best weights), or a model folder."""
+    """Run folder (its best weights), or a model folder; needed."""
     out: str = ""
     """Model folder to write; empty: <run>/export."""
     symmetric: bool = False
-    """Answer with the mean over the four mirror images: four times the work, no direction."""
+    """Answer with the mean over the four mirror images: four times the work, no favoured side."""
     stablehlo: bool = True
     """Also write the network as StableHLO, to run without this package."""
     onnx: bool = False
     """Also write the network as ONNX, to run without JAX (extra `onnx`)."""
     half: bool = False
-    """Write the weights with 16 bits."""
+    """Write the weights as float16: half the size."""
     calibrate: int = 0
-    """Simulated fields to calibrate error bars on; 0: none. Minutes."""
+    """Simulated fields to calibrate error bars on; 0: none. Takes minutes (docs/errors.md)."""
     seed: int = 0
-    """Of these fields."""
+    """Seed of the fields of --calibrate."""
     note: str = ""
     """A line for the card: time and machine, for example."""
     scores: tuple[str, ...] = ()
@@ -138,7 +138,9 @@ def read_scores(files: Sequence[str]) -> Scores:
             for name, rows in scores_of(json.loads(Path(file).read_text())).items():
                 scores.setdefault(name, {}).update(rows)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"--scores={file}: not metrics of `evaluate` ({error})") from None
+            raise InputError(
+                f"--scores={file}: not metrics of `evaluate` ({error}); name a metrics.json"
+            ) from None
     return scores
 
 

@@ -18,7 +18,7 @@ class FlowNetwork(NetworkConfig):
     stretch: Literal["counts"] = "counts"
     """Units: square roots of counts, nothing clipped."""
     unshuffle: Literal[1, 2] = 2
-    """Input pixels per pixel of the trunk and side: 2 is four times less work."""
+    """Input pixels per side of a pixel of the trunk: 2 is four times less work."""
     levels: int = 2
     """Levels of the flow; each halves the pixels."""
     steps: int = 4
@@ -37,12 +37,11 @@ class FlowConfig(Config):
     """One training run of a flow."""
 
     preset: Literal["flow"] = "flow"
-    """Experiment that gives every other flag its default."""
+    """flow: the density of all images that fit (docs/flow.md); gives other flags their defaults."""
     loss: Literal["likelihood"] = "likelihood"
     """What is learned: the likelihood of the target [bit/pixel]."""
     freeze: float = 0.5
-    """Share of the steps, the first ones, in which an RRDB from --init_from stays as it is, as in
-    the paper."""
+    """Share of the steps, the first ones, in which an RRDB from --init_from stays as it is."""
     network: FlowNetwork = FlowNetwork()
 
 
@@ -69,8 +68,8 @@ def check_flow(config: FlowConfig, *, multiple: int) -> None:
         raise InputError(f"--freeze={config.freeze:g}: a share of the steps, 0 to 1")
     if not (0 <= network.noise <= 1 and 0 <= network.grain <= 1 and network.noise + network.grain):
         raise InputError(
-            f"--network.noise={network.noise:g} and --network.grain={network.grain:g}: 0 to 1, and "
-            "not both 0"
+            f"--network.noise={network.noise:g} and --network.grain={network.grain:g}: give 0 to 1, "
+            "one of them above 0"
         )
     if network.noise < 1 and config.simulated.target_kind == "observed":
         raise InputError("--simulated.target_kind=observed: whole counts need --network.noise=1")

@@ -49,7 +49,7 @@ class ImageConfig:
     """What to make images of, and how."""
 
     where: Positional[tuple[str, ...]] = ()
-    """OBS_ID (ten digits: fetched), folder of pipeline products, or event lists."""
+    """OBS_ID (ten digits: fetched), folder of pipeline products, or event lists; needed."""
     low_pi: int = 500
     """Lowest energy, PI [eV]."""
     high_pi: int = 2000
@@ -81,7 +81,7 @@ class ImageConfig:
     archive: str = ""
     """Address of the archive; empty: $XMM_JAX_ARCHIVE_URL, else that of ESA."""
     offline: bool = False
-    """Fetch nothing."""
+    """Fetch nothing: take products that are there already."""
     plot: Literal["auto", "yes", "no"] = "auto"
     """Draw the light curve with the time that was used; auto: if matplotlib is installed."""
     dry_run: bool = False
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise failed[0]
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(config.where)} failed, {len(outputs)} images written"
+            f"{len(failed)} of {len(config.where)} failed, {len(outputs)} images written, see above"
         )
 
 
@@ -221,7 +221,7 @@ def image_observation(where: str, config: ImageConfig, *, avoid: set[Path]) -> l
         return []
     events = read_event_list(files.events, any_mode=config.any_mode)
     if is_obs_id(where) and events.obs_id != where:
-        raise InputError(f"{events.path}: of observation {events.obs_id}, not {where}")
+        raise InputError(f"{events.path}: of {events.obs_id}, not of {where}; check --pps_dir")
     for note in events.notes:
         say(note)
     curve = None if config.unfiltered else read_curve(files)
@@ -302,7 +302,10 @@ def find_files(where: str, config: ImageConfig) -> EventFiles | None:
 def summary(
     events: EventList, curve: LightCurve | None, quiet: np.ndarray | None, config: ImageConfig
 ) -> str:
-    """Mode, filter, exposure and what the flares take of it, in one line."""
+    """Mode, filter, exposure and what the flares take of it, in one line.
+
+    What is ``quiet`` are intervals [s], (n, 2), as of `xmm_jax.data.flares`.
+    """
     mode, filter_, exposure = (
         str(events.header.get(key, "unknown")).strip() for key in ("SUBMODE", "FILTER", "EXPIDSTR")
     )
@@ -331,7 +334,7 @@ def output_path(obs_id: str, part: Part, config: ImageConfig) -> Path:
 
 
 def write_image(path: Path, image: EventImage, *, known: Sequence[str]) -> None:
-    """Write one image, and say what it is and what is new about it."""
+    """Write one image, and say what it is and those of its notes that are not ``known`` yet."""
     for note in image.notes:
         if note not in known:
             say(f"{path.name}: {note}")
@@ -344,7 +347,17 @@ def write_image(path: Path, image: EventImage, *, known: Sequence[str]) -> None:
 def write_out_of_time(
     path: Path, image: EventImage, events: EventList, selection: Selection, bin_size: int
 ) -> None:
-    """Write the estimate of the out-of-time events of one image beside it."""
+    """Write the estimate of the out-of-time events of one image beside it.
+
+    Parameters
+    ----------
+    path, image : Path, EventImage
+        The image and its file.
+    events, selection : EventList, Selection
+        What it is made of.
+    bin_size : int
+        Side of its pixels [0.05 arcsec].
+    """
     expected = out_of_time_image(events, image.part, selection=selection, bin_size=bin_size)
     hdu = fits.PrimaryHDU(expected, header=image.header)
     hdu.header["BUNIT"] = "count"

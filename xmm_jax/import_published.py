@@ -27,7 +27,7 @@ class ImportConfig:
     """Which file to import."""
 
     file: Positional[str] = ""
-    """Published .ckpt or .onnx file."""
+    """Published .ckpt or .onnx file; needed."""
     out: str = ""
     """Model folder to write; empty: the file's name without its ending, in this folder."""
     stretch: str = "sqrt"
@@ -38,7 +38,10 @@ class ImportConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Import as the command line says."""
     config = parse_flags(
-        ImportConfig(), argv, verb="import_published", description="Import published weights."
+        ImportConfig(),
+        argv,
+        verb="import_published",
+        description="Turn published weights (.ckpt, .onnx) into a model folder.",
     )
     if not config.file:
         raise InputError("a file is needed: xmm-jax import_published FILE.ckpt --out=FOLDER")

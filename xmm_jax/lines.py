@@ -41,5 +41,8 @@ def read_config(path: Path) -> RunConfig:
     """
     task = read_json(path).get("task")
     if task not in LINES:
-        raise InputError(f"{path}: not the settings of a run of this version (task {task!r})")
+        raise InputError(
+            f"{path}: not the settings of a run of this version (task {task!r}); use the version "
+            "that made it"
+        )
     return LINES[task].read_config(path)

@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 
 def say(text: str) -> None:
-    """Print one line for the person who started the command; first process only."""
+    """Print one line of text for the person who started the command; first process only."""
     if jax.process_index() == 0:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -41,6 +41,11 @@ class Metrics:
         Step of the checkpoint from which the run goes on, -1 for none.
     tensorboard : bool
         Also write TensorBoard events beside the file (extra ``log``).
+
+    Raises
+    ------
+    InputError
+        If the package for TensorBoard is absent.
     """
 
     def __init__(self, path: Path, last_step: int, *, tensorboard: bool = False) -> None:
@@ -57,7 +62,7 @@ class Metrics:
             self._board = SummaryWriter(str(path.parent / "tensorboard"))
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        """Add one row: ``{"step": ..., "split": ..., name: value, ...}``."""
+        """Add one row of values: ``{"step": ..., "split": ..., name: value, ...}``."""
         if self._file is None:
             return
         row = {"step": step, "split": split} | {k: float(v) for k, v in values.items()}
@@ -99,7 +104,7 @@ def _drop_rows_after(path: Path, step: int) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Replace what JSON does not know: numbers that are not finite become None."""
+    """Value without what JSON does not know: numbers that are not finite become None."""
     if isinstance(value, dict):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -110,7 +115,7 @@ def plain(value: Any) -> Any:
 
 
 def duration(seconds: float) -> str:
-    """Time for people: ``8 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    """Seconds for people: ``8 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if not math.isfinite(seconds):
         return "?"
     seconds = round(seconds)

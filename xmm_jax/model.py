@@ -100,7 +100,7 @@ class Model:
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def apply(self, inputs: jax.Array) -> jax.Array:
-        """Network units in and out: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]`` in [0, 1]."""
+        """Outputs for inputs, network units: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]``."""
         return apply(self.network, self.params, inputs)
 
     def predict(self, batch: Batch) -> jax.Array:
@@ -114,7 +114,7 @@ class Model:
         return _predict(self.network, self.scale, self.params, batch, symmetric=self.symmetric)
 
     def sample(self, key: jax.Array, batch: Batch, temperature: float = 0.8) -> jax.Array:
-        """One of the skies that fit a batch, as `predict`; only a flow knows them.
+        """One of the skies that fit a batch [count/s/pixel], as `predict`; only a flow knows them.
 
         Parameters
         ----------
@@ -207,7 +207,9 @@ def load_model(path: str | Path) -> Model:
         return _read_folder(path)
     if (path / CONFIG).is_file():
         return _from_run(path)
-    raise InputError(f"{path}: neither a model folder ({SETTINGS}) nor a run folder ({CONFIG})")
+    raise InputError(
+        f"{path}: neither a model folder ({SETTINGS}) nor a run folder ({CONFIG}); check the name"
+    )
 
 
 def shipped(task: str) -> Path:
@@ -271,7 +273,8 @@ def _read_folder(folder: Path) -> Model:
         settings = json.loads((folder / SETTINGS).read_text())
         if settings["format"] != FORMAT:
             raise InputError(
-                f"{folder / SETTINGS}: model format {settings['format']}, expected {FORMAT}"
+                f"{folder / SETTINGS}: model format {settings['format']}, expected {FORMAT}; "
+                "export the run again with this version"
             )
         scale = Scale(**settings["scale"])
         described = dict(settings["network"])
@@ -300,11 +303,15 @@ def _read_folder(folder: Path) -> Model:
             **laws,
         )
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: missing from the model folder") from None
+        raise InputError(
+            f"{error.filename}: missing from the model folder; copy the folder or export again"
+        ) from None
     except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{folder}: damaged model folder ({error})") from None
+        raise InputError(
+            f"{folder}: damaged model folder ({error}); copy the folder or export again"
+        ) from None
 
 
 def _from_run(run: Path) -> Model:

@@ -17,7 +17,7 @@ _COUNTS = ("", "ct", "count", "ph", "adu", "electron")
 
 
 class Given(NamedTuple):
-    """One image: arrays [y, x] of counts [count], exposure [s] and what to use; what else is known.
+    """One image: arrays [y, x] of counts [count], exposure [s], valid pixels; what else is known.
 
     That is its sky coordinates, and the counts of background in it [count].
     """
@@ -37,7 +37,7 @@ def as_given(counts: Any, exposure: Any = None, valid: Any = None, background: A
     counts : array, Quantity, NDData or CCDData
         Counts per pixel, ``[y, x]``; the mask of an NDData is True where a pixel is not to be used.
     exposure : array, number or Quantity, optional
-        Live time, in seconds if it has no unit, 0 where dead; by default ``EXPOSURE`` of the header
+        Live time [s if it has no unit], 0 where dead; by default ``EXPOSURE`` of the header
         (``meta``) of an NDData.
     valid : array of bool, optional
         True = use the pixel; all with exposure by default.
@@ -71,14 +71,16 @@ def as_given(counts: Any, exposure: Any = None, valid: Any = None, background: A
         seconds = np.full(image.shape, seconds)
     if image.ndim != 2 or image.shape != seconds.shape:
         raise InputError(
-            f"counts {image.shape} and exposure {seconds.shape}: two images of one shape"
+            f"counts {image.shape} and exposure {seconds.shape}; expected two images of one shape"
         )
     use = (seconds > 0) & np.isfinite(seconds)
     for name, part in (("valid", valid), ("mask", mask)):
         if part is None:
             continue
         if np.shape(part) != image.shape:
-            raise InputError(f"{name} {np.shape(part)}: of another shape than the image")
+            raise InputError(
+                f"{name} {np.shape(part)}: expected the shape of the image, {image.shape}"
+            )
         use &= np.asarray(part, bool) != (name == "mask")
     seen = image[use]
     if not np.isfinite(seen).all() or (seen < 0).any():
@@ -93,7 +95,7 @@ def as_given(counts: Any, exposure: Any = None, valid: Any = None, background: A
 
 
 def known_background(image: Any, valid: np.ndarray) -> np.ndarray:
-    """Check a map of background counts, and set it to 0 where nothing is used.
+    """Check an image of background counts [count], and set it to 0 where nothing is valid.
 
     Raises
     ------
@@ -102,9 +104,11 @@ def known_background(image: Any, valid: np.ndarray) -> np.ndarray:
     """
     image = np.asarray(image, np.float32)
     if image.shape != valid.shape:
-        raise InputError(f"background {image.shape}: of another shape than the image {valid.shape}")
+        raise InputError(
+            f"background {image.shape}: expected the shape of the image, {valid.shape}"
+        )
     if not (np.isfinite(image[valid]).all() and (image[valid] >= 0).all()):
-        raise InputError("background: negative or not a number in pixels to be used")
+        raise InputError("background: negative or not a number in pixels to be used; give counts")
     return np.where(valid, image, 0)
 
 
@@ -148,5 +152,5 @@ def _celestial(wcs: Any) -> "WCS | None":
 
 
 def finer(wcs: "WCS | None", upscale: int) -> "WCS | None":
-    """Sky coordinates of the same image on smaller pixels."""
+    """Sky coordinates of the same image on pixels ``upscale`` times smaller."""
     return None if wcs is None else regrid_wcs(wcs, upscale=upscale)

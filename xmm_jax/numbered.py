@@ -26,7 +26,7 @@ Example = dict[str, Any]
 
 
 class Numbered(NamedTuple, Generic[Item]):
-    """Images by number, made or read when they are asked for."""
+    """Images by number, ``total`` of them, made or read when they are asked for."""
 
     total: int
     get: Callable[[int], Item]
@@ -110,12 +110,12 @@ def validation_batches(
 
 
 def of_this_process(numbers: np.ndarray) -> np.ndarray:
-    """Part of the numbers of a batch that this process makes."""
+    """Part [b / processes] of the numbers [b] of a batch that this process makes."""
     return numbers.reshape(jax.process_count(), -1)[jax.process_index()]
 
 
 def shapes_of(example: Mapping[str, Any], lead: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of a batch of such examples, with these axes in front."""
+    """Shapes and types of a batch of such an example, with the axes ``lead`` in front."""
     return {
         name: jax.ShapeDtypeStruct((*lead, *np.shape(value)), value.dtype)
         for name, value in example.items()

@@ -42,7 +42,9 @@ def to_onnx(network: Any, params: Any) -> "onnx.ModelProto":
     """
     onnx, helper = _package()
     if not isinstance(network, RRDB):
-        raise InputError(f"no ONNX graph is known for a network {type(network).__name__}")
+        raise InputError(
+            f"no ONNX graph is known for a network {type(network).__name__}; leave --onnx away"
+        )
     state = to_state_dict(params)
     nodes: list[Any] = []
     constants: dict[str, np.ndarray] = {}

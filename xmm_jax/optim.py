@@ -13,7 +13,7 @@ from xmm_jax.config import OptimConfig
 
 
 class AverageState(NamedTuple):
-    """Number of updates and the exponential average of the weights, a tree like the weights."""
+    """Number of updates (a scalar), and the exponential average of the weights, like ``params``."""
 
     number: jax.Array
     params: Any

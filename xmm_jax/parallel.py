@@ -98,7 +98,7 @@ def place_state(state: Any, mesh: Mesh) -> Any:
 
 
 def check_split(batch_size: int, mesh: Mesh) -> None:
-    """Refuse a batch that cannot be split evenly over all devices.
+    """Refuse a batch size that cannot be split evenly over all devices.
 
     Raises
     ------

@@ -34,29 +34,29 @@ class SimulatorFlags:
     """What the simulator draws."""
 
     preset: Literal["physical", "reference"] = "physical"
-    """Measured sky, or the quirks of the published SIXTE files."""
+    """Measured sky and camera, or the quirks of the published SIXTE files."""
     target_kind: Literal["expected", "observed"] = "expected"
-    """Noise-free targets, or with Poisson noise."""
+    """Noise-free expected counts, or counts with Poisson noise."""
     target_exposure_ks: float = 0.0
     """Exposure of the target [ks], 1 to 1000; 0 = that of the task."""
     filter: Literal["thin", "medium"] = "thin"
-    """Optical blocking filter."""
+    """Optical blocking filter (medium: physical preset only)."""
     varied: bool = False
-    """Another detector in every field (dead and weak columns, exposures of the CCDs)."""
+    """Another detector in every field: dead and weak columns, bad pixels, exposures of the CCDs."""
     blends: float = 0.0
-    """Share of the bright point sources with a companion within 12", 0 to 1."""
+    """Share of the bright point sources that get a companion within 12", 0 to 1."""
     sky: str = ""
     """Folder of sky maps (FITS, npy) to use as extended sources; empty: drawn ones."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EventFlags:
-    """Which photons of an event list are used; what they mean is told in docs/events.md."""
+    """Which photons of an event list are used (docs/events.md)."""
 
     keep_corners: bool = False
     """Keep events outside the field of view."""
     min_gti: float = 0.0
-    """Shortest interval without flare to use [s]."""
+    """Leave out quiet intervals shorter than this [s]."""
     unfiltered: bool = False
     """Keep the time of flares, and event lists without a light curve."""
 
@@ -66,24 +66,26 @@ class PrepareConfig:
     """What to turn into records."""
 
     paths: Positional[tuple[str, ...]] = ()
-    """sixte: folder with the published layout (20ks/img/1x/...). real: images, or folders of them
-    (``20ks/*.fits``, ``full/...``). events: event lists, PPS folders of observations, folders of
-    these."""
+    """sixte: folder with the published layout (20ks/img/1x/...).
+    real: images, or folders of them (``20ks/*.fits``, ``full/...``).
+    events: event lists, PPS folders of observations, folders of these."""
     source: Annotated[
         Literal["simulator", "sixte", "real", "events"], tyro.conf.arg(name="from")
     ] = "simulator"
     """Where the pairs come from."""
     task: TaskName = "sr"
-    """sr or dn; real images and events give dn only."""
+    """sr: finer pixels, half the PSF, no background. dn: less noise, the same pixels.
+    Real images and events give dn only."""
     pairing: Literal["disjoint", "nested", "thinned"] = "disjoint"
     """disjoint: input and target share no photon. nested: as published, labelled so.
     thinned (real, events): the input is a random part of the photons, the target the rest."""
     exposure_ks: str = "0"
-    """Exposure of the input [ks], 1 to 1000; 0 = that of the task. real, events: also a range such
-    as 5-100: thinned draws from it, the others take every multiple of 10 ks in it."""
+    """Exposure of the input [ks], 1 to 1000; 0 = that of the task.
+    real, events: also a range such as 5-100;
+    thinned draws from it, the others take every multiple of 10 ks in it."""
     n: int = 0
-    """simulator: number of fields (96). sixte: random combinations per image (1).
-    thinned: pairs per observation (1)."""
+    """simulator: number of fields (0 = 96). sixte: random combinations per image (0 = 1).
+    thinned: pairs per observation (0 = 1)."""
     workers: int = 0
     """Processes that draw; 0 = as many as pay. The records do not depend on it."""
     seed: int = 0
@@ -93,7 +95,7 @@ class PrepareConfig:
     test: float = 0.1
     """Share of the sources kept for the final test."""
     out: str = ""
-    """Folder of records to write."""
+    """Folder of records to write; needed."""
     overwrite: bool = False
     """Replace records that are there."""
     simulator: Annotated[SimulatorFlags, tyro.conf.OmitArgPrefixes] = SimulatorFlags()
@@ -170,10 +172,14 @@ def find_simulated(config: PrepareConfig) -> SimulatedConfig:
         If it cannot be.
     """
     if config.paths:
-        raise InputError(f"{config.paths[0]}: --from=simulator reads no files")
+        raise InputError(
+            f"{config.paths[0]}: --from=simulator reads no files; choose another --from"
+        )
     low, high = find_exposure(config)
     if low != high:
-        raise InputError(f"--exposure_ks={config.exposure_ks}: --from=simulator takes one exposure")
+        raise InputError(
+            f"--exposure_ks={config.exposure_ks}: --from=simulator takes one exposure, such as 20"
+        )
     flags = dataclasses.asdict(config.simulator)
     simulated = SimulatedConfig(
         fields=config.n or 96,
@@ -219,7 +225,7 @@ def find_workers(pairs: int) -> int:
 
 
 def find_source(config: PrepareConfig, fractions: tuple[float, float, float]) -> Source:
-    """Samples of files, not drawn yet.
+    """Samples of files, not drawn yet, in splits of such fractions.
 
     Raises
     ------

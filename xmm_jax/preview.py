@@ -129,7 +129,13 @@ def write_curve(path: Path, curve: LightCurve, quiet: np.ndarray, parts: Sequenc
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Empty figure [inch]; not tied to any window."""
+    """Empty figure of a width and height [inch]; not tied to any window.
+
+    Raises
+    ------
+    InputError
+        If matplotlib is absent.
+    """
     if not can_draw():
         raise InputError("a preview needs matplotlib: pip install 'xmm-jax[plot]'")
     from matplotlib.figure import Figure  # takes a second; without pyplot nothing global is touched
@@ -138,12 +144,20 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def write_figure(figure: Any, path: Path) -> Path:
-    """Write a figure as PNG at once; the folder is made when it does not exist."""
+    """Write a figure as PNG at once; the folder is made when it does not exist.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": "xmm_jax"})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, buffer.getvalue())
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder"
+        ) from None
     return path

@@ -44,7 +44,9 @@ def start_processes(config: Config) -> None:
         return
     coordinator, processes, process = place
     if started:
-        raise InputError("the processes of a job must be started before anything uses JAX")
+        raise InputError(
+            "the processes of a job must be started before anything uses JAX; use a fresh process"
+        )
     name = f"process {process} of {processes}" if coordinator else "this process"
     at = f" at {coordinator}" if coordinator else ""
     sys.stderr.write(f"{name} waits for the others{at}, {ARRIVAL_S} s at most\n")
@@ -103,7 +105,7 @@ def find_place(
     if not (host and port.isdigit() and processes.isdigit() and process.isdigit()):
         raise InputError(f"{given}: expected host:port, how many, and which one from 0")
     if not int(process) < int(processes):
-        raise InputError(f"{given}: processes are numbered from 0 to {int(processes) - 1}")
+        raise InputError(f"{given}: processes must be numbered from 0 to {int(processes) - 1}")
     return (coordinator, int(processes), int(process)) if int(processes) > 1 else None
 
 

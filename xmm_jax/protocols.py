@@ -206,5 +206,5 @@ def counts_digest(field: Field) -> str:
 
 
 def join_digests(digests: Iterable[str]) -> str:
-    """Digest of a set from those of its fields, in order."""
+    """Digest of a set from the digests of its fields, in order."""
     return hashlib.blake2b("".join(digests).encode(), digest_size=8).hexdigest()

@@ -87,7 +87,7 @@ def take_out(
     live : ndarray of bool
         Pixels that count, same shape.
     profile : ndarray
-        Image of a point source of rate 1 at the place of the feature, a small one.
+        Image of a point source of rate 1 at the place of the feature [unit of `rate`], a small one.
     corner : tuple of int
         Row and column of the first pixel of `profile` in the image; may lie outside of it.
     own : ndarray of bool

@@ -116,7 +116,7 @@ def choose_contenders(metrics: Metrics, contenders: Sequence[Contender]) -> list
 
 
 def figures_of(metrics: Metrics, name: str) -> dict[str, tuple[float | None, float | None]]:
-    """Figures of a contender with their errors, of images, sources and trials."""
+    """Figures of the contender of a name with their errors: of images, sources and trials."""
     found = {key: tuple(pair) for key, pair in metrics["summary"][name].items()}
     for key, pair in metrics.get("sources", {}).get(name, {}).items():
         found[key] = tuple(pair)
@@ -282,7 +282,7 @@ def field_table(metrics: Metrics) -> tuple[list[Column], list[Row]]:
 
 
 def show(field: Field, contenders: Sequence[Contender], task: str, padding: str) -> Shown:
-    """Images of one field, of everybody and the truth, and residuals against the input."""
+    """Images of a field of a task, everybody's and the truth, residuals; padding as for PSNR."""
     truth = prepare_truth(field, task)
     images: dict[str, np.ndarray] = {}
     residuals: dict[str, np.ndarray] = {}

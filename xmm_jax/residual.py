@@ -97,7 +97,7 @@ def expectation(
 
 
 def check_sizes(rate: np.ndarray, counts: np.ndarray) -> int:
-    """How many times finer an image is than the input.
+    """How many times finer the grid of a rate is than that of counts.
 
     Raises
     ------

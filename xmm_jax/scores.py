@@ -59,7 +59,7 @@ class Truth(NamedTuple):
     faint : ndarray of bool
         Pixels where there is hardly anything but background, [s y, s x].
     sigma : ndarray or None
-        Significance of the sources of the target, where a catalogue is known.
+        Significance [sigma] of the sources of the target, where a catalogue is known.
     catalogue : dict or None
         Its point sources.
     alone : ndarray of bool or None

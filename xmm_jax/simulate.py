@@ -38,9 +38,9 @@ class SimulateConfig:
     n: int = 1
     """Number of fields."""
     task: TaskName = "sr"
-    """Which target: sr (100 ks, 2", half the PSF, no background) or dn (50 ks, 4")."""
+    """Which target. sr: 100 ks, 2" pixels, half the PSF, no background. dn: 50 ks, 4" pixels."""
     preset: Literal["physical", "reference"] = "physical"
-    """Measured sky and camera, or the quirks of the published SIXTE files."""
+    """Simulator preset: measured sky and camera, or the quirks of the published SIXTE files."""
     target_kind: Literal["expected", "observed"] = "expected"
     """Noise-free expected counts, or counts with Poisson noise."""
     exposure_ks: float = 0.0
@@ -58,7 +58,7 @@ class SimulateConfig:
     preview: Literal["auto", "yes", "no"] = "auto"
     """Write preview.png; auto: if matplotlib is installed."""
     seed: int = 0
-    """Field i depends on (seed, i) alone."""
+    """Seed of the fields; field i depends on (seed, i) alone."""
     out: str = "simulated"
     """Folder to write to."""
 

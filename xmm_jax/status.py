@@ -89,7 +89,9 @@ def append(path: Path, rows: Iterable[Status]) -> None:
                 start = ",".join(COLUMNS) + "\n"
             file.write((start + text.getvalue()).encode())
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another file with --status"
+        ) from None
 
 
 def read(path: Path) -> dict[tuple[str, str], Status]:

@@ -22,7 +22,10 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class TrainState(NamedTuple):
-    """All that changes during training."""
+    """All that changes during training.
+
+    Updates made (``step``, a scalar), weights (``params``), state of the optimiser (``opt_state``).
+    """
 
     step: jax.Array
     params: Any
@@ -30,7 +33,7 @@ class TrainState(NamedTuple):
 
 
 def init_state(params: Any, optimiser: optax.GradientTransformation) -> TrainState:
-    """State before the first update."""
+    """State before the first update of weights ``params``."""
     return TrainState(jnp.zeros((), jnp.int32), params, optimiser.init(params))
 
 
@@ -52,7 +55,7 @@ def train_step(
     state : TrainState
         Step, weights, optimiser state.
     batch : mapping of str to array
-        The part of the batch on this device.
+        The part of the batch on this device, ``[b, y, x, 1]`` each.
     network, scale, loss, optimiser
         What never changes during a run.
     accumulate : int
@@ -219,7 +222,7 @@ def eval_step(
     params : pytree
         Weights.
     batch : mapping of str to array
-        The part of the batch on this device.
+        The part of the batch on this device, ``[b, y, x, 1]`` each.
     network, scale
         As in `train_step`.
     rows : callable
@@ -343,7 +346,9 @@ def _add_up(sums: Callable[[Batch], Any], batch: Batch, parts: int) -> Any:
         return sums(batch)
     size = len(batch["weight"])
     if size % parts:
-        raise InputError(f"--accumulate={parts} does not divide the {size} examples of a device")
+        raise InputError(
+            f"--accumulate={parts} does not divide the {size} examples of a device; choose another"
+        )
     cut = {name: value.reshape(parts, -1, *value.shape[1:]) for name, value in batch.items()}
     shapes = jax.eval_shape(sums, {name: value[0] for name, value in cut.items()})
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

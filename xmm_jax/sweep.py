@@ -34,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         rank(args[1:])
         return
     config = parse_flags(
-        SweepConfig(), args, verb="sweep", description="Train every point of a grid of settings."
+        SweepConfig(),
+        args,
+        verb="sweep",
+        description="Train every point of a grid of settings; sweep rank --help: what came out.",
     )
     if not config.study:
         raise InputError("--study=FOLDER is needed: where all processes of the sweep meet")
@@ -92,16 +95,22 @@ def _refuse_changes(folder: Path, kept: dict[str, Any], mine: dict[str, Any]) ->
         if name not in MAY_DIFFER and kept.get(name) != value
     ]
     if changed:
-        raise InputError(f"{folder}: another study ({'; '.join(changed)}); choose another one")
+        raise InputError(f"{folder}: another study ({'; '.join(changed)}); choose another --study")
 
 
 def rank(argv: Sequence[str]) -> None:
-    """Rank the finished trials of a study and draw what their settings did."""
+    """Rank the finished trials of a study and draw what their settings did.
+
+    Raises
+    ------
+    InputError
+        If no study is named, or none of its trials is finished.
+    """
     config = parse_flags(
         RankConfig(), argv, verb="sweep rank", description="Rank the trials of a study."
     )
     if not config.study:
-        raise InputError("--study=FOLDER is needed")
+        raise InputError("--study=FOLDER is needed: the study to rank")
     say(write_ranking(config))
 
 

@@ -48,9 +48,11 @@ class Judged(NamedTuple):
     tables : dict of str to dict
         Source tables by contender; empty without catalogue.
     stacks : dict of str to ndarray
-        Stacks of point sources by contender, and of the truth; empty without catalogue.
+        Stacks of point sources by contender, and of the truth [count/s/pixel]; empty without
+        catalogue.
     spectra : dict of str to (ndarray, ndarray)
-        Frequency and power of the noise by contender; empty where the target has noise.
+        Frequency and power of the noise by contender, from `xmm_jax.metrics.noise`; empty where
+        the target has noise.
     """
 
     name: str

@@ -157,7 +157,7 @@ def train(config: RunConfig, asked: Callable[[], bool] = lambda: False) -> Path:
 def save_and_leave(
     run: Path, checkpoints: Checkpoints, state: Any, origin: dict[str, Any]
 ) -> NoReturn:
-    """End the run before its time, so that the same command goes on from here."""
+    """Save, with its origin, and end the run, so that the same command goes on from here."""
     save(checkpoints, state, origin)
     wait(checkpoints)
     say(f"{run}: asked to stop, saved at step {int(state.step)}; the same command goes on")
@@ -215,7 +215,7 @@ def open_run(run: Path, config: RunConfig, data: str) -> dict[str, Any]:
 
 
 def finite(values: dict[str, float], step: int) -> dict[str, float]:
-    """Pass figures on if the loss among them is a number.
+    """Pass values on if the loss among them is a number.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def finite(values: dict[str, float], step: int) -> dict[str, float]:
 
 
 def summary(config: RunConfig, run: Path, used: int | None, seconds: float) -> str:
-    """Last words: how good the step in use is, what was written where, what to do with it."""
+    """Last words: how good the step used is, what was written where in what seconds, what next."""
     rows = [row for row in read_metrics(run / METRICS) if row["split"] == "validation"]
     found, following = LINES[config.task].closing(
         run, next(r for r in reversed(rows) if r["step"] == used)

@@ -29,7 +29,7 @@ def read_settings(run: Path, kind: type[Settings]) -> Settings:
     """
     task = read_json(run / CONFIG).get("task")
     if task != kind.task:
-        raise InputError(f"{run}: made with --task={task}, not {kind.task}")
+        raise InputError(f"{run}: made with --task={task}; give a run of --task={kind.task}")
     return from_json(run / CONFIG, kind)
 
 

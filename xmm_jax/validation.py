@@ -28,7 +28,7 @@ def figures(outputs: jax.Array, batch: Batch, *, scale: Scale, loss: Loss) -> di
     outputs : array
         What the network says, network units, ``[b, s*y, s*x, 1]``.
     batch : mapping of str to array
-        Input and target.
+        Input and target, see `xmm_jax.step`.
     scale : Scale
         Units of the network.
     loss : callable
@@ -78,7 +78,7 @@ def mean_over(
 
 
 def table(step: int, means: Mapping[str, float], columns: Sequence[str] = COLUMNS) -> str:
-    """Two rows, input and prediction, for a person to compare."""
+    """Input and prediction after a step: means in columns, for a person to compare."""
     head = f"step {step}: validation loss {means['loss']:.4f}"
     wide = max(10, *(len(name) + 2 for name in columns))
     lines = [f"{head:<34}" + "".join(f"{name:>{wide}}" for name in columns)]

@@ -81,7 +81,9 @@ def read_list(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
-        raise InputError(f"{path}: cannot be read as a list of files ({reason})") from None
+        raise InputError(
+            f"{path}: cannot be read as a list of files ({reason}); give a text file"
+        ) from None
     named = [line.partition("#")[0].strip() for line in lines]
     # A pattern or an absolute name stays what it is: joining leaves it alone.
     found = [str(path.parent / name) for name in named if name]
@@ -156,7 +158,7 @@ def _items_of(name: str) -> list[Item]:
     if Path(name).is_dir():
         found = [Item(path, path.parent.relative_to(name)) for path in _walk(Path(name))]
         if not found:
-            raise InputError(f"{name}: no FITS image in this folder or below")
+            raise InputError(f"{name}: no FITS image in this folder or below; check the name")
         return found
     # A name that exists is a name, even with brackets in it.
     if Path(name).exists():

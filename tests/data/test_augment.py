@@ -166,7 +166,7 @@ def test_boresight(frame, axis):
         (Augment(), (12, 10), 11, "crop of 11 pixels does not fit"),
         (Augment(), (12, 10), -1, "crop of -1 pixels does not fit"),
         (Augment(turns=True), (12, 10), 0, "turning needs square images"),
-        (Augment(position="boresight"), (12, 10), 6, "where is the boresight"),
+        (Augment(position="boresight"), (12, 10), 6, "the boresight of a frame"),
     ],
 )
 def test_refuses(augment, frame, crop, message):

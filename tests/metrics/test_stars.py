@@ -154,7 +154,7 @@ def test_limits_of_pixel_figures():
     blank = pixel_figures(target, 0 * target)
     assert math.isnan(blank["PSNR"])
     assert math.isnan(blank["SSIM"])
-    with pytest.raises(InputError, match="different shapes"):
+    with pytest.raises(InputError, match="expected one shape"):
         pixel_figures(target, target[:-1])
     # What the caveat says: -16 dB is an error of 6.3 times the largest value.
     far = pixel_figures(target + 10 ** (16 / 20) * target.max(), target)

@@ -65,7 +65,7 @@ def test_impossible_scores(scene):
     _, rate, _, exposure, valid = scene
     with pytest.raises(InputError, match="no photon"):
         bits_per_photon(rate, np.zeros(rate.shape), exposure, valid)
-    with pytest.raises(InputError, match="different shapes"):
+    with pytest.raises(InputError, match="expected one shape"):
         bits_per_photon(rate[1:], np.ones(rate.shape), exposure, valid)
 
 

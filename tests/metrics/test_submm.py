@@ -268,7 +268,7 @@ def test_isolated_sources_are_bright_and_alone():
 
 
 def test_what_cannot_be_judged_is_told():
-    with pytest.raises(InputError, match="differ in shape"):
+    with pytest.raises(InputError, match="expected one shape"):
         judge_field(np.zeros((8, 8)), grid(0), target=np.zeros((9, 9)))
     with pytest.raises(InputError, match="no field"):
         pool([])

@@ -3,6 +3,9 @@
 Classical methods work on electrons that were stabilised first: the generalised Anscombe transform
 for photons on Gaussian noise (Starck, Murtagh & Bijaoui 1998; closed-form unbiased inverse of
 Mäkitalo & Foi 2013, IEEE Trans. Image Process. 22, 91).
+
+A contender takes the short exposure, ``rate`` [electron/s/pixel] [y, x], where it is ``valid``, and
+``about`` it what `xmm_jax.astro_unet.judge` knows; it gives the rate of the long one.
 """
 
 import functools

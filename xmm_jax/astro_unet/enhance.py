@@ -30,26 +30,32 @@ class AstroEnhanceConfig:
     files: Positional[tuple[str, ...]] = ()
     """Drizzled FITS images, patterns, or folders, searched to the bottom."""
     task: Literal["astro_unet"] = AstroConfig.task
-    """astro_unet."""
+    """astro_unet: images of HST; sr and dn, of XMM-Newton, and herschel have flags of their own."""
     list: tuple[str, ...] = ()
     """Text files with a name in each line."""
     model: str = ""
-    """Run folder."""
+    """Run folder of `train --task=astro_unet`; needed."""
     ratio: float = 2.0
     """How many times longer the exposure is to seem."""
     windows: Literal["parts", "published"] = "parts"
-    """parts: without seams. published: the mean of windows of 256 pixels every 32, 64 times the
-    work."""
+    """parts: without seams.
+    published: the mean of windows of 256 pixels every 32 pixels, which is 64 times the work."""
     cosmic_rays: bool = False
     """Take cosmic rays out first with astroscrappy (extra `hst`)."""
     unit: Literal["electron/s", "electron"] = "electron/s"
-    """Of the result; electron: in the exposure that the image seems to have."""
+    """Unit of the result; electron: in the exposure that the image seems to have."""
     out: str = ""
     """Folder for the results; empty: beside each input."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Enhance as the command line says."""
+    """Enhance as the command line says.
+
+    Raises
+    ------
+    InputError
+        If the settings, the model or a file cannot be used.
+    """
     config = parse_flags(
         AstroEnhanceConfig(), argv, verb="enhance", description="Denoise HST images in FITS files."
     )
@@ -106,7 +112,7 @@ def enhance_file(path: Path, output: Path, model: AstroModel, config: AstroEnhan
 def to_hdus(
     rate: np.ndarray, image: Drizzled, model: AstroModel, config: AstroEnhanceConfig
 ) -> list[fits.PrimaryHDU | fits.ImageHDU]:
-    """Extensions of the result: SCI with the header of the input, WHT 1 where live."""
+    """Extensions with a ``rate`` [electron/s/pixel]: SCI, headed as the input; WHT, 1 = live."""
     exposure_s = image.exposure_s * config.ratio
     data = rate * np.float32(exposure_s if config.unit == "electron" else 1.0)
     header = image.header.copy()

@@ -33,9 +33,9 @@ class AstroEvaluateConfig:
     """Who is judged, and on what."""
 
     task: Literal["astro_unet"] = AstroConfig.task
-    """astro_unet."""
+    """astro_unet: images of HST; sr and dn, of XMM-Newton, and herschel have flags of their own."""
     model: tuple[str, ...] = ()
-    """Run folders."""
+    """Run folders of `train --task=astro_unet`."""
     method: tuple[Literal["gaussian", "bm3d", "none"], ...] = ("gaussian", "bm3d")
     """Classical methods beside the input, which is always judged."""
     data: str = ""
@@ -43,25 +43,32 @@ class AstroEvaluateConfig:
     n: int = 8
     """Number of drawn fields."""
     side: int = 512
-    """Of a drawn field [pixel]."""
+    """Side of a drawn field [pixel]."""
     seed: int = 0
-    """Of the noise of the short exposures."""
+    """Seed of the noise of the short exposures."""
     ratios: tuple[int, ...] = (2,)
-    """Long over short exposure."""
+    """Long exposures over the short one."""
     noise: Literal["live", "published"] = "live"
-    """As in training: live for every pixel, or published."""
+    """As in training (`train --task=astro_unet --help`)."""
     windows: Literal["parts", "published"] = "parts"
-    """published: the mean of windows of 256 pixels every 32, 64 times the work."""
+    """parts: without seams.
+    published: the mean of windows of 256 pixels every 32 pixels, which is 64 times the work."""
     picture: bool = False
     """Also draw the first field, field.png (extra `plot`)."""
     out: str = ""
-    """Folder to write."""
+    """Folder to write; needed."""
     overwrite: bool = False
     """Replace an evaluation that is there."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate as the command line says."""
+    """Evaluate as the command line says.
+
+    Raises
+    ------
+    InputError
+        If settings, models and data do not go together.
+    """
     config = parse_flags(
         AstroEvaluateConfig(),
         argv,
@@ -124,7 +131,10 @@ def find_images(config: AstroEvaluateConfig) -> list[Any]:
 def judge(
     config: AstroEvaluateConfig, contenders: Mapping[str, Contender]
 ) -> tuple[dict[str, Any], tuple[Image, dict[str, np.ndarray]]]:
-    """Every figure of every image and ratio, their summary, and images to show of the first."""
+    """Every figure of every image and ratio, their summary; of the first, images to show.
+
+    These are [electron/s/pixel], [y, x].
+    """
     images = find_images(config)
     cases = [(ratio, i) for ratio in config.ratios for i in range(len(images))]
     judged: dict[int, list[Any]] = {ratio: [] for ratio in config.ratios}

@@ -48,7 +48,7 @@ class Image(NamedTuple):
     sky_rate : float
         Sky that was subtracted [electron/s/pixel], 0 if it is not known.
     truth : ndarray or None
-        Expected rate without noise, of drawn fields.
+        Expected rate without noise [electron/s/pixel], of drawn fields.
     """
 
     name: str
@@ -84,7 +84,7 @@ def draw_image(number: int, side: int) -> Image:
 
 
 def read_image(path: Path, *, cosmic_rays: bool) -> Image:
-    """Long exposure of a FITS file.
+    """Long exposure of a FITS file, without its cosmic rays if ``cosmic_rays`` is set.
 
     Raises
     ------
@@ -130,14 +130,14 @@ def find_data(config: AstroConfig) -> str:
 
 
 def data_digest(config: AstroConfig, data: str) -> str:
-    """By which the same images are known: settings and code that draw them, or names and sizes."""
+    """Digest of the images ``data``: of settings and code that draw them, or names and sizes."""
     if data == DRAWN:
         return fingerprint({"fields": config.fields, "side": config.side})
     return hashlib.sha256(_listing(data).encode()).hexdigest()
 
 
 def keep_data(config: AstroConfig, run: Path, data: str) -> None:
-    """Note in a run folder which files it is made with, or check that they are the same.
+    """Note in a run folder which files of ``data`` it is made with, or check that these are they.
 
     Raises
     ------

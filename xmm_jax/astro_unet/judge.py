@@ -86,7 +86,7 @@ def judge_image(
 
 
 def against_truth(rate: np.ndarray, truth: np.ndarray, live: np.ndarray) -> float:
-    """PSNR against the rate without noise [dB]; the range of values is the largest of the truth."""
+    """PSNR against the rate without noise [dB], ``live`` pixels; the range is that of the truth."""
     error = float(np.mean(np.square(rate - truth)[live]))
     peak = float(truth[live].max())
     return 10 * math.log10(peak**2 / error) if error else math.inf
@@ -123,7 +123,7 @@ def summarise(judged: Iterable[Mapping[str, Mapping[str, float]]]) -> dict[str, 
 def table(
     summary: Mapping[str, Mapping[str, Any]], *, ratio: float, columns: Sequence[str] = COLUMNS
 ) -> str:
-    """One row for each contender, mean over images, and its error below."""
+    """Rows of a ``summary`` at a ratio of exposures, in columns: means over images, errors."""
     lines = [f"{f'ratio {ratio:g}':<16}" + "".join(f"{name:>14}" for name in columns)]
     for name, figures in summary.items():
         cells = [figures.get(column) for column in columns]

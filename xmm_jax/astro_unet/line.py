@@ -161,7 +161,7 @@ def figures(
     pair : mapping of str to array
         From `expose`.
     batch : mapping of str to array
-        ``truth``, where it is known, is compared as well.
+        With ``truth`` [electron/s/pixel] where it is known: it is compared as well.
     loss : callable
         What is trained.
     """
@@ -199,7 +199,9 @@ def other_params(folder: str, wanted: UNetConfig) -> Any:
     """
     other = load_run(folder)
     if other.network != wanted:
-        raise InputError(f"--init_from={folder}: another network, {other.network}")
+        raise InputError(
+            f"--init_from={folder}: another network; repeat its flags, {other.network}"
+        )
     say(f"weights from {folder}")
     return other.params
 
@@ -210,12 +212,12 @@ def title(config: AstroConfig) -> str:
 
 
 def table(step: int, means: Mapping[str, float]) -> str:
-    """What a validation found, for people."""
+    """What a validation after a step found, means over images, for people."""
     return table_of(step, means, columns=COLUMNS)
 
 
 def closing(run: Path, means: Mapping[str, float]) -> tuple[str, str]:
-    """How good the best step of a run is, and what to do with it."""
+    """How good the best step of a run is, by its means, and what to do with it."""
     name = "L1_truth" if "prediction/L1_truth" in means else "L1"
     ratio = means[f"prediction/{name}"] / means[f"input/{name}"]
     return (

@@ -106,7 +106,7 @@ def make_network(config: UNetConfig) -> UNet:
 
 
 def start_params(seed: int, config: UNetConfig) -> Any:
-    """First weights."""
+    """First weights, drawn from a seed."""
     network = make_network(config)
     inputs = jnp.zeros((1, STEP, STEP, network.in_channels))
     draw: Callable[..., Any] = jax.jit(network.init)
@@ -169,7 +169,7 @@ def stabilise(image: jax.Array) -> jax.Array:
 
 
 def electrons(stable: jax.Array) -> jax.Array:
-    """Inverse of `stabilise` [electron]."""
+    """Inverse of `stabilise`: ``stable`` [1] to electrons [electron], any shape."""
     root = jnp.abs(stable) / 2 + math.sqrt(GROUND)
     return jnp.sign(stable) * (jnp.square(root) - GROUND)
 

@@ -96,7 +96,9 @@ def fetch_pps(
         try:
             names = _fetch(f"{base_url}?{query}", pps, obs_id, kind, timeout_s)
         except OSError as error:
-            raise InputError(f"{pps}: cannot be written ({error.strerror or error})") from None
+            raise InputError(
+                f"{pps}: cannot be written ({error.strerror or error}); choose another folder"
+            ) from None
         report(f"fetched {', '.join(names)}" if names else f"the archive has no {kind}")
     return pps
 

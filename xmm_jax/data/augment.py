@@ -87,7 +87,9 @@ def check_augment(augment: Augment, *, frame: tuple[int, int], crop: int) -> Non
         Naming the setting.
     """
     if not 0 <= crop <= min(frame):
-        raise InputError(f"a crop of {crop} pixels does not fit the frame (y, x) = {frame}")
+        raise InputError(
+            f"a crop of {crop} pixels does not fit the frame (y, x) = {frame}; choose a smaller one"
+        )
     if augment.turns and not crop and frame[0] != frame[1]:
         raise InputError(f"turning needs square images, not (y, x) = {frame}; set a crop")
     if not 0 <= augment.thin <= 1:
@@ -246,7 +248,9 @@ def _centre(augment: Augment, frame: tuple[int, int]) -> tuple[float, float]:
         return PN.axis
     if frame == (PN.padded, PN.padded):
         return PN.axis[0] + PN.pad_low[0], PN.axis[1] + PN.pad_low[1]
-    raise InputError(f"where is the boresight in a frame (y, x) = {frame}? Use another position")
+    raise InputError(
+        f"the boresight of a frame (y, x) = {frame} is not known; use another position"
+    )
 
 
 def _start(centre: float, size: int, room: int) -> int:

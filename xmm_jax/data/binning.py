@@ -93,7 +93,7 @@ def bin_image(x: np.ndarray, y: np.ndarray, grid: Grid) -> np.ndarray:
     Parameters
     ----------
     x, y : ndarray of int32 or int64
-        Event coordinates; those outside the grid are not counted.
+        Event coordinates in the units of the grid; those outside of it are not counted.
     grid : Grid
         Pixels.
 
@@ -116,7 +116,7 @@ def bin_detector(chunk: Mapping[str, np.ndarray], grid: Grid) -> np.ndarray:
     Parameters
     ----------
     chunk : mapping of str to ndarray
-        Event arrays ``detx`` and ``dety``.
+        Event arrays ``detx`` and ``dety`` [0.05 arcsec].
     grid : Grid
         Pixels, see `detector_grid`.
 
@@ -134,7 +134,8 @@ def bin_sky(chunk: Mapping[str, np.ndarray], grid: Grid) -> np.ndarray:
     Parameters
     ----------
     chunk : mapping of str to ndarray
-        Event arrays ``sky_x`` and ``sky_y``; the null value of the list lies outside any grid.
+        Event arrays ``sky_x`` and ``sky_y`` [0.05 arcsec]; the null value of the list lies
+        outside any grid.
     grid : Grid
         Pixels, see `grid_of`.
 

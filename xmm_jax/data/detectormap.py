@@ -33,7 +33,7 @@ class RawMoments:
         Parameters
         ----------
         chunk : mapping of str to ndarray
-            Event arrays ``ccdnr rawx rawy detx dety``.
+            Event arrays ``ccdnr``, ``rawx rawy`` [CCD pixel], ``detx dety`` [0.05 arcsec].
         """
         ccd = chunk["ccdnr"]
         raw = [np.ones(len(ccd)), chunk["rawx"].astype(float), chunk["rawy"].astype(float)]
@@ -150,7 +150,7 @@ def dead_pixels(bad: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     bad : ndarray of int, shape (n, 4)
-        RAWX, RAWY, YEXTENT, TYPE of bad pixels.
+        RAWX, RAWY, YEXTENT [CCD pixel], TYPE of bad pixels.
 
     Returns
     -------

@@ -62,7 +62,7 @@ def thinned_pair(
     if low > high:
         raise InputError(
             f"{observation.obs_id}: EXPOSURE is {1000 * total_ks:.0f} s, too short to take "
-            f"{low:g} ks out of it"
+            f"{low:g} ks out of it; leave it out, or ask for less"
         )
     chosen_ks = low * (high / low) ** draw.random() if low < high else low
     share = chosen_ks / total_ks

@@ -54,8 +54,11 @@ class Choice:
     """Which photons are used: the options of `event_source`."""
 
     keep_corners: bool = False
+    """Keep the corners outside the field of view."""
     min_gti: float = 0.0
+    """Drop good time intervals shorter than this [s]."""
     unfiltered: bool = False
+    """Leave flares in."""
 
 
 def find_observations(paths: Sequence[str | Path]) -> list[Path]:
@@ -234,7 +237,8 @@ def _timed(
     wanted = [ks for ks in pieces_ks(exposure_ks) if ks <= room_ks]
     if not wanted or (pairing == "nested" and total_ks < target_ks):
         raise InputError(
-            f"{files.events}: {total_ks:.1f} ks of good time, too short for {pairing} pairs"
+            f"{files.events}: {total_ks:.1f} ks of good time, too short for {pairing} pairs; "
+            "leave it out, or ask for a shorter exposure"
         )
     short = plan(split_ks=wanted)
     long = [whole] if pairing == "disjoint" else plan(split_ks=target_ks)
@@ -255,7 +259,7 @@ def _common_time(first: Part, second: Part) -> bool:
 
 
 def pieces_ks(exposure_ks: tuple[float, float]) -> list[float]:
-    """Exposures [ks] to cut an observation into: one, or every multiple of 10 ks of a range."""
+    """Pieces [ks] to cut an observation into: the one of ``exposure_ks``, or multiples of 10 ks."""
     low, high = exposure_ks
     if low == high:
         return [low]

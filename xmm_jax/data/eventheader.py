@@ -61,7 +61,8 @@ def image_header(
         return _composed(events, part, selection, grid, fit)
     except (ValueError, TypeError, KeyError, fits.VerifyError) as error:
         raise InputError(
-            f"{events.path}: a header card cannot be understood ({' '.join(str(error).split())})"
+            f"{events.path}: a header card cannot be understood ({' '.join(str(error).split())}); "
+            "fetch the list again"
         ) from None
 
 

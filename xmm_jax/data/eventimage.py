@@ -151,7 +151,7 @@ def in_good_time(chunk: Mapping[str, np.ndarray], gti: Mapping[int, np.ndarray])
     Parameters
     ----------
     chunk : mapping of str to ndarray
-        Event arrays ``time_s`` and ``ccdnr``.
+        Event arrays ``time_s`` [s] and ``ccdnr``.
     gti : mapping of int to ndarray (n, 2)
         Good time [s] of every CCD; events of others are not kept.
 
@@ -205,7 +205,9 @@ def out_of_time_image(
     """
     mode = str(events.header.get("SUBMODE", "")).strip()
     if mode not in OUT_OF_TIME:
-        raise InputError(f"{events.path}: the out-of-time fraction of {mode} is not known here")
+        raise InputError(
+            f"{events.path}: the out-of-time fraction of {mode} is unknown; leave --oot_image away"
+        )
     selection = selection or Selection()
     grid = detector_grid(bin_size)
     moments = RawMoments()

@@ -83,7 +83,7 @@ class EventList:
     livetime : dict of int to float
         Live time per on time of every CCD, 1 where the header has none.
     bad_pixels : dict of int to ndarray of int32 (n, 4)
-        RAWX, RAWY, YEXTENT, TYPE (1 hot, 2 flickering, 3 dead) of every CCD.
+        RAWX, RAWY, YEXTENT [CCD pixel], TYPE (1 hot, 2 flickering, 3 dead) of every CCD.
     sky : SkyPlane or None
         None when the list has no columns X, Y.
     notes : tuple of str
@@ -165,7 +165,8 @@ def read_event_list(
         raise
     except (ValueError, TypeError, KeyError, fits.VerifyError) as error:
         raise InputError(
-            f"{path}: a header card cannot be understood ({' '.join(str(error).split())})"
+            f"{path}: a header card cannot be understood ({' '.join(str(error).split())}); "
+            "fetch the list again"
         ) from None
 
 

@@ -51,7 +51,7 @@ def sky_plane_deg(x: np.ndarray, y: np.ndarray, sky: SkyPlane) -> tuple[np.ndarr
     Parameters
     ----------
     x, y : ndarray of int32, shape (n,)
-        Sky columns X, Y.
+        Sky columns X, Y [0.05 arcsec].
     sky : SkyPlane
         Their coordinates.
 
@@ -80,7 +80,7 @@ def fit_wcs(
     Parameters
     ----------
     pixel_xy : ndarray, shape (n, 2)
-        Position of each event in the image, 0-based (x, y).
+        Position of each event in the image [pixel], 0-based (x, y).
     plane_deg : ndarray, shape (n, 2)
         Position on the tangent plane, east and north [deg].
     centre : tuple of float

@@ -70,7 +70,7 @@ def exposure_map(
     exposure_s : float
         EXPOSURE of the header [s].
     counts : ndarray, shape (411, 403)
-        Counts per pixel.
+        Counts per pixel [count].
     valid : ndarray of bool, shape (411, 403)
         True where the detector is alive.
 

@@ -148,7 +148,7 @@ def _detect(
     shape = image.shape if valid is None else np.shape(valid)
     if image.ndim != 2 or shape != image.shape:
         raise InputError(
-            f"stars are found in an image [y, x] with valid pixels of its shape, got {image.shape} "
+            f"expected an image [y, x] with valid pixels of its shape, got {image.shape} "
             f"and {shape}"
         )
     if valid is not None:

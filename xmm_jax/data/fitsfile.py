@@ -27,11 +27,11 @@ class FitsImage:
     Parameters
     ----------
     data : ndarray, shape (y, x)
-        Pixel values as stored, native byte order.
+        Pixel values as stored, in the unit of the file, native byte order.
     header : Header
         Header of the image; cards that only the primary header has are added.
     extensions : dict of str to ndarray
-        Later two-dimensional images by extension name, upper case.
+        Later two-dimensional images by extension name, upper case, in units of the file.
     """
 
     data: np.ndarray

@@ -61,7 +61,9 @@ def replacing(folder: Path, *, overwrite: bool, ours: str, resume: str = "") -> 
     try:
         partial.mkdir(parents=True, exist_ok=bool(resume))
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder with --out"
+        ) from None
     try:
         yield partial
         _refuse(folder, overwrite=overwrite, ours=ours)

@@ -178,7 +178,7 @@ def choose_crop(rng: np.random.Generator, rate: np.ndarray, side: int) -> tuple[
     rng : Generator
         Where the places come from.
     rate : ndarray, shape (y, x)
-        The image, before negative pixels are set to 0.
+        The image, any unit, before negative pixels are set to 0.
     side : int
         Side of the crop [pixel].
 

@@ -38,7 +38,7 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """One split: its files in order, and the sources in it, sorted."""
+    """One split: its files in order, and the ``source_ids`` in it, sorted."""
 
     shards: tuple[Shard, ...]
     source_ids: tuple[str, ...]
@@ -114,7 +114,7 @@ def read_manifest(folder: Path | str) -> Manifest:
         raise InputError(f"{path}: cannot be read ({error}); run {PREPARE} again") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if not isinstance(version, int):
-        raise InputError(f"{path}: not a manifest of records; run {PREPARE} --out elsewhere")
+        raise InputError(f"{path}: not a manifest of records; name a folder written by {PREPARE}")
     if version != SCHEMA_VERSION:
         raise InputError(
             f"{path}: records of schema version {version}, this program reads {SCHEMA_VERSION}; "

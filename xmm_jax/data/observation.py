@@ -115,7 +115,9 @@ def read_observation(
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{path}: a header card cannot be understood ({error})") from None
+        raise InputError(
+            f"{path}: a header card cannot be understood ({error}); mend it, or make it again"
+        ) from None
     seen = exposure[exposure > 0]
     if not seen.size:
         raise InputError(f"{path}: no pixel has exposure; check the mask and the exposure map")
@@ -143,7 +145,7 @@ def as_counts(data: np.ndarray, path: str | Path, *, shape: tuple[int, int]) -> 
     Parameters
     ----------
     data : ndarray, shape (y, x)
-        Pixel values as read.
+        Pixel values as read [count].
     path : str or Path
         The file, for the message.
     shape : tuple of int
@@ -204,7 +206,7 @@ def stated_exposure(header: fits.Header, path: str | Path) -> float:
     try:
         value = number(header, "EXPOSURE")
     except ValueError as error:
-        raise InputError(f"{path}: {error} of seconds") from None
+        raise InputError(f"{path}: {error} of seconds; write EXPOSURE into its header") from None
     if not 0 < value < np.inf:
         raise InputError(f"{path}: EXPOSURE is {value:g}; it must be a positive number of seconds")
     return value
@@ -219,7 +221,9 @@ def _valid(image: FitsImage, mask: np.ndarray | None, path: Path) -> np.ndarray:
     if mask is None:
         return np.ones(image.data.shape, bool)
     if mask.shape != image.data.shape:
-        raise InputError(f"{path}: mask of shape {mask.shape}, expected {image.data.shape}")
+        raise InputError(
+            f"{path}: mask of shape {mask.shape}, expected {image.data.shape}; give another mask"
+        )
     return np.asarray(mask) > 0
 
 

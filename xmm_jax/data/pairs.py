@@ -134,7 +134,7 @@ def pad_frame(array, upscale: int, *, padding: str = "aligned"):
     Parameters
     ----------
     array : array, shape (y, x), (y, x, c) or (b, y, x, c)
-        Image on the native frame; numpy or JAX.
+        Image on the native frame, any unit; numpy or JAX.
     upscale : int
         Pixels of this grid per native pixel: the frame is 411 upscale x 403 upscale.
     padding : str
@@ -168,7 +168,7 @@ def crop_frame(array, upscale: int, *, padding: str = "aligned"):
     Parameters
     ----------
     array : array, shape (y, x), (y, x, c) or (b, y, x, c)
-        Image of 416 upscale x 416 upscale pixels.
+        Image of 416 upscale x 416 upscale pixels, any unit.
     upscale : int
         Pixels of this grid per native pixel.
     padding : str

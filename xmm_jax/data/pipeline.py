@@ -160,7 +160,7 @@ def eval_batches(
 
 
 def used(total: int, share: float) -> int:
-    """How many of the examples of a split are used; one at least."""
+    """How many examples a share is of the total of a split; one at least."""
     return max(round(share * total), 1)
 
 
@@ -183,7 +183,7 @@ def example_numbers(step: int, batch_size: int) -> np.ndarray:
 
 
 def stack(examples: Sequence[Mapping[str, np.ndarray]]) -> Batch:
-    """Put examples together along a leading axis."""
+    """Put examples together: ``[y, x, c]`` each -> ``[b, y, x, c]``."""
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 

@@ -210,7 +210,9 @@ def read_events_header(path: Path) -> fits.Header:
         with path.open("rb") as file, quiet():
             return understood(fits.getheader(file, "EVENTS"))
     except KeyError:
-        raise InputError(f"{path}: no extension EVENTS: not an event list, or cut short") from None
+        raise InputError(
+            f"{path}: no extension EVENTS; give an event list, or fetch it again if it is one"
+        ) from None
     except BROKEN as error:
         raise unreadable(path, error) from None
 

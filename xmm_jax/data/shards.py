@@ -193,7 +193,9 @@ def finish(folder: Path, parts: Sequence[Part], *, settings: Mapping[str, Any]) 
     filled = {part: note for part, note in notes.items() if note["shard"]["examples"]}
     if len(notes) == len(parts) and not filled:
         shutil.rmtree(folder)
-        raise InputError(f"{folder}: nothing to write, no source gives any sample")
+        raise InputError(
+            f"{folder}: nothing to write, no source gives any sample; name others or more of them"
+        )
     shapes = [note["frame"] for note in filled.values()]
     if len(notes) < len(parts) or any(shape != shapes[0] for shape in shapes):
         raise InputError(f"{folder}: shards missing or of several frames; remove it and prepare")

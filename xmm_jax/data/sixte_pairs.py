@@ -68,7 +68,7 @@ def sixte_source(
     fractions : tuple of float
         Shares of train, validation and test.
     masks : pair of ndarray, optional
-        Detector masks of input and target grid.
+        Detector masks of input and target grid, non-zero where alive.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def _match(root: str | Path, kind: str, task: str) -> Pairs:
     if not both:
         raise InputError(
             f"{root}: no {kind} image has both {exposure} ks at 1x and {target_exposure} ks at "
-            f"{goal.upscale}x, which task {task} needs"
+            f"{goal.upscale}x, which --task={task} needs; fetch both"
         )
     return {key: [(a, b) for a in inputs[key] for b in targets[key]] for key in both}
 

@@ -158,7 +158,9 @@ def reproject_to(
     if size is None:
         size = (int(number(header, "NAXIS2", 0)), int(number(header, "NAXIS1", 0)))
     if min(size) < 1:
-        raise InputError(f"a grid of {size[1]} x {size[0]} pixels; write NAXIS1 and NAXIS2 into it")
+        raise InputError(
+            f"a grid of {size[1]} x {size[0]} pixels; write NAXIS1 and NAXIS2 into its header"
+        )
     grid = WCS(header)
     smooth, _ = reproject.reproject_interp(
         (_filled(image), image.wcs), grid, shape_out=size, order=order

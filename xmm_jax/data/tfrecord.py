@@ -144,7 +144,9 @@ class RecordSource:
         holds = {name: part.examples for name, part in self.manifest.splits.items()}
         if not holds.get(split):
             counts = ", ".join(f"{name} {n}" for name, n in holds.items())
-            raise InputError(f"{folder}: no examples in split {split!r} (it holds {counts})")
+            raise InputError(
+                f"{folder}: no examples in split {split!r} (it holds {counts}); prepare more"
+            )
         shards = self.manifest.splits[split].shards
         self._spans = [_open(self._folder / shard.file, shard) for shard in shards]
         self._ends = list(accumulate(shard.examples for shard in shards))
@@ -190,7 +192,13 @@ class Census:
         samples: Iterable[Mapping[str, Any]],
         progress: Callable[[str, int], None] | None,
     ) -> Iterator[Mapping[str, Any]]:
-        """Pass samples on, checked."""
+        """Pass the samples of a split on, checked; progress is told the split and their number.
+
+        Raises
+        ------
+        InputError
+            If a sample is not like the others, or its source is in another split.
+        """
         for count, sample in enumerate(samples, 1):
             check(sample)
             common = (*frame_of(sample), tuple(name for name in FIELDS if name in sample))
@@ -215,9 +223,17 @@ class Census:
         return tuple(sorted(source for source, other in self._split_of.items() if other == split))
 
     def common(self, folder: Path) -> dict[str, Any]:
-        """Frame, upscale and fields, for the manifest."""
+        """Frame, upscale and fields, for the manifest.
+
+        Raises
+        ------
+        InputError
+            If there was no sample.
+        """
         if self._common is None:
-            raise InputError(f"{folder}: nothing to write, no split has any sample")
+            raise InputError(
+                f"{folder}: nothing to write, no split has any sample; name more sources"
+            )
         return dict(zip(("frame", "upscale", "fields"), self._common, strict=True))
 
 

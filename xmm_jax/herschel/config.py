@@ -12,14 +12,14 @@ from xmm_jax.simulator.submm import TARGET_FWHM_ARCSEC
 
 @dataclasses.dataclass(frozen=True)
 class GalaxyGANConfig:
-    """The network: a U-net that halves its image ``depth`` times."""
+    """The network: a U-net that halves its image, depth times."""
 
     filters: int = 64
-    """Of the first level; up to eight times as many further down."""
+    """Filters of the first level; up to eight times as many further down."""
     depth: int = 8
     """Levels; sides of images are multiples of 2 to this power."""
     dropout: float = 0.5
-    """In the first three levels up, while training."""
+    """Share of features dropped in the first three levels up, while training."""
     blur_arcsec: float = 0.0
     """Width (FWHM) of a Gaussian that its output is blurred with [arcsec]; 0: not at all."""
 
@@ -37,13 +37,13 @@ class HerschelConfig(RunConfig):
     fields: int = 400
     """Drawn fields to train on."""
     side: int = 256
-    """Of a drawn field [pixel of 2"]."""
+    """Side of a drawn field [pixel of 2"]."""
     crop: int = 256
     """Side of the random crop [pixel of 2"]."""
     flips: bool = True
     """Random mirror images."""
     clustering: float = 0.3
-    """Of drawn galaxies: scatter of the logarithm of their density; 0: none."""
+    """Scatter of the logarithm of the density of drawn galaxies; 0: even places."""
     target_kind: Literal["expected", "observed"] = "expected"
     """Drawn targets without noise, or with that of SCUBA-2."""
     loss: str = "l1+mean_flux+median_flux+aperture"
@@ -67,15 +67,21 @@ def check(config: HerschelConfig) -> None:
             raise InputError(f"--{name} must be at least 1, got {getattr(config, name)}")
     network = config.network
     if not 2 <= network.depth <= 8 or network.filters < 1 or not 0 <= network.dropout < 1:
-        raise InputError("--network.depth is 2 to 8, --network.filters 1 or more, dropout below 1")
+        raise InputError(
+            "--network.depth must be 2 to 8, --network.filters at least 1, dropout 0 to below 1"
+        )
     if not 0 <= network.blur_arcsec <= TARGET_FWHM_ARCSEC:
-        raise InputError(f"--network.blur_arcsec is 0 to {TARGET_FWHM_ARCSEC}, the beam at 450 um")
+        raise InputError(
+            f"--network.blur_arcsec must be 0 to {TARGET_FWHM_ARCSEC}, the beam at 450 um"
+        )
     step = 2**network.depth
     for name in ("crop", "side"):
         if getattr(config, name) % step:
             raise InputError(f"--{name}={getattr(config, name)}: must be a multiple of {step}")
     if config.crop > config.side:
-        raise InputError(f"--crop={config.crop} does not fit --side={config.side}")
+        raise InputError(
+            f"--crop={config.crop} does not fit --side={config.side}; choose a smaller one"
+        )
     if config.alternate != ("," in config.data):
         raise InputError(f"--data={config.data}: several sources and --alternate belong together")
     if config.accumulate > 1:

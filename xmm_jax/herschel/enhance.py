@@ -29,9 +29,9 @@ class HerschelEnhanceConfig:
     folder: Positional[str] = ""
     """Folder with one FITS map each at 250, 350 and 500 um (mJy/beam, Jy/beam, MJy/sr)."""
     task: Literal["herschel"] = HerschelConfig.task
-    """herschel."""
+    """herschel: maps of SPIRE; sr and dn, of XMM-Newton, and astro_unet have flags of their own."""
     model: str = ""
-    """Run folder."""
+    """Run folder of `train --task=herschel`; needed."""
     out: str = ""
     """FITS file to write; empty: beside the folder, FOLDER_450.fits.gz."""
     overwrite: bool = False
@@ -39,7 +39,13 @@ class HerschelEnhanceConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Enhance as the command line says."""
+    """Enhance as the command line says.
+
+    Raises
+    ------
+    InputError
+        If the settings, the model or the maps cannot be used.
+    """
     config = parse_flags(
         HerschelEnhanceConfig(),
         argv,

@@ -49,9 +49,9 @@ class HerschelEvaluateConfig:
     """Who is judged, and on what."""
 
     task: Literal["herschel"] = HerschelConfig.task
-    """herschel."""
+    """herschel: maps of SPIRE; sr and dn, of XMM-Newton, and astro_unet have flags of their own."""
     model: tuple[str, ...] = ()
-    """Run folders."""
+    """Run folders of `train --task=herschel`."""
     method: tuple[Literal["rescaled", "deconvolution", "detection_250", "none"], ...] = (
         "rescaled",
         "deconvolution",
@@ -63,19 +63,25 @@ class HerschelEvaluateConfig:
     n: int = 50
     """Number of drawn fields."""
     side: int = 256
-    """Of a drawn field [pixel of 2"]."""
+    """Side of a drawn field [pixel of 2"]."""
     clustering: float = 0.3
-    """Of drawn galaxies: scatter of the logarithm of their density; 0: none."""
+    """Scatter of the logarithm of the density of drawn galaxies; 0: even places."""
     picture: bool = False
     """Also draw curves.png and the first field, field.png (extra `plot`)."""
     out: str = ""
-    """Folder to write."""
+    """Folder to write; needed."""
     overwrite: bool = False
     """Replace an evaluation that is there."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate as the command line says."""
+    """Evaluate as the command line says.
+
+    Raises
+    ------
+    InputError
+        If settings, models and data do not go together.
+    """
     config = parse_flags(
         HerschelEvaluateConfig(),
         argv,
@@ -118,7 +124,7 @@ def find_regions(
 
 
 def unseen(region: Region, folder: str, models: Sequence[HerschelModel]) -> Region:
-    """The rows of real maps that no network has trained on."""
+    """The rows of the maps of a folder that none of the models has trained on."""
     here = Path(folder).resolve()
     first = 0
     for model in models:

@@ -70,7 +70,7 @@ def find_data(config: HerschelConfig) -> str:
 
 
 def data_digest(config: HerschelConfig, data: str) -> str:
-    """By which the same maps are known: settings and code that draw them, names and sizes."""
+    """Digest of the maps ``data``: of settings and code that draw them, of names and sizes."""
     marks = []
     for name in sources_of(config, data):
         if name == DRAWN:
@@ -82,7 +82,7 @@ def data_digest(config: HerschelConfig, data: str) -> str:
 
 
 def keep_data(config: HerschelConfig, run: Path, data: str) -> None:
-    """Note in a run folder which files it is made with, or check that they are the same.
+    """Note in a run folder which files of ``data`` it is made with, or check that these are they.
 
     Raises
     ------
@@ -158,12 +158,20 @@ def cut_example(config: HerschelConfig, regions: Numbered[Region], number: int) 
         What to cut from; each is used once in an epoch, in an order of its own.
     number : int
         Of the example, from the start of the run.
+
+    Raises
+    ------
+    InputError
+        If a map is smaller than the crop.
     """
     region = numbered.shuffled(regions, number, seed=config.seed)
     random = numbered.random_of(config.seed, number)
     height, width = region.target.shape[:2]
     if min(height, width) < config.crop:
-        raise InputError(f"{region.name}: {height} x {width} pixels, --crop={config.crop}")
+        raise InputError(
+            f"{region.name}: {height} x {width} pixels do not hold --crop={config.crop}; choose a "
+            "smaller crop"
+        )
     rows = columns = slice(0)
     for _ in range(TRIES):
         y, x = (int(random.integers(side - config.crop + 1)) for side in (height, width))
@@ -206,7 +214,7 @@ def _whole(region: Region, config: HerschelConfig) -> dict[str, Any]:
 
 
 def to_example(region: Region, *, least_mjy: float) -> dict[str, Any]:
-    """Arrays of an example; sources fainter than the least are left out, so are too many."""
+    """Arrays of an example; sources fainter than ``least_mjy`` are left out, so are too many."""
     bright = np.flatnonzero(region.flux >= least_mjy)
     bright = bright[np.argsort(-region.flux[bright], kind="stable")][:MOST_SOURCES]
     catalogue = np.zeros((3, MOST_SOURCES), np.float32)

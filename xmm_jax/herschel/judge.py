@@ -132,7 +132,7 @@ def summary(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def curve(figures: Mapping[str, Mapping[str, Any]], which: str) -> str:
-    """One row for each contender, by flux: ``completeness``, ``purity`` or ``flux``."""
+    """Figures by flux, a row a contender; which: ``completeness``, ``purity`` or ``flux``."""
     bins = next(iter(figures.values()))[which]
     names = [f"{bin['low']:g}-{bin['high']:g}" for bin in bins[:-1]] + [f">{bins[-1]['low']:g}"]
     lines = [f"{which:<20}" + "".join(f"{name:>8}" for name in names) + "  mJy"]

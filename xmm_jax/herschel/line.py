@@ -72,8 +72,8 @@ def learn(config: HerschelConfig, *, unroll: bool = False) -> Learner:
 
     def adopt(state: HerschelState, folder: str) -> HerschelState:
         other = load_run(folder)
-        if other.config.network != config.network:
-            raise InputError(f"--init_from={folder}: another network, {other.config.network}")
+        if (its := other.config.network) != config.network:
+            raise InputError(f"--init_from={folder}: another network; repeat its flags, {its}")
         say(f"weights from {folder}")
         opt_state = optimiser.init(other.params)
         return HerschelState(state.step, other.params, other.statistics, opt_state)
@@ -135,7 +135,7 @@ def figures(prediction: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     prediction : array
         [mJy/beam], ``[b, y, x, 1]``.
     batch : mapping of str to array
-        Bands, target, valid.
+        Bands [mJy/beam], target [mJy/beam], valid.
 
     Returns
     -------
@@ -172,12 +172,12 @@ def title(config: HerschelConfig) -> str:
 
 
 def table(step: int, means: Mapping[str, float]) -> str:
-    """What a validation found, for people."""
+    """What a validation after a step found, means over images, for people."""
     return table_of(step, means, columns=COLUMNS)
 
 
 def closing(run: Path, means: Mapping[str, float]) -> tuple[str, str]:
-    """How good the best step of a run is, and what to do with it."""
+    """How good the best step of a run is, by its means, and what to do with it."""
     return (
         f"validation RMS {means['prediction/RMS']:.2f} mJy/beam, "
         f"correlation {means['prediction/correlation']:.2f}, "

@@ -28,7 +28,11 @@ STRIDE_SHARE = 4
 
 
 class HerschelState(NamedTuple):
-    """All that changes during training; statistics are those of batch normalisation."""
+    """All that changes during training.
+
+    Updates made (``step``, a scalar), weights (``params``), ``statistics`` of batch normalisation,
+    state of the optimiser (``opt_state``).
+    """
 
     step: jax.Array
     params: Any
@@ -77,7 +81,7 @@ class HerschelModel:
 
 
 def make_network(config: GalaxyGANConfig, *, axis_name: str | None = None) -> GalaxyGAN:
-    """Network of settings; its statistics are those of a batch over the devices of an axis."""
+    """Network of settings; statistics are those of a batch over the devices of ``axis_name``."""
     return GalaxyGAN(
         filters=config.filters,
         depth=config.depth,
@@ -88,7 +92,7 @@ def make_network(config: GalaxyGANConfig, *, axis_name: str | None = None) -> Ga
 
 
 def start_variables(seed: int, config: GalaxyGANConfig) -> tuple[Any, Any]:
-    """First weights, first statistics."""
+    """First weights, first statistics, drawn from a seed."""
     network, side = make_network(config), 2**config.depth
     draw = jax.jit(functools.partial(network.init, train=False))
     variables = draw(jax.random.key(seed), jnp.zeros((1, side, side, len(BANDS_UM))))
@@ -101,7 +105,7 @@ def to_inputs(bands: jax.Array) -> jax.Array:
 
 
 def to_mjy(outputs: jax.Array) -> jax.Array:
-    """Network units 0 to 1 as mJy/beam, any shape: faint fluxes get most of the range."""
+    """Outputs 0 to 1 as fluxes [mJy/beam], any shape: faint ones get most of the range."""
     share = jnp.sinh(outputs * math.asinh(SOFTENING)) / SOFTENING
     return LOW_MJY + (HIGH_MJY - LOW_MJY) * share
 
@@ -124,7 +128,10 @@ def to_map(outputs: jax.Array, config: GalaxyGANConfig) -> jax.Array:
 
 
 def answer(config: GalaxyGANConfig, params: Any, statistics: Any, bands: jax.Array) -> jax.Array:
-    """Map at 450 um from bands [mJy/beam], ``[b, y, x, 3]`` -> ``[b, y, x, 1]``, once trained."""
+    """Map at 450 um from bands [mJy/beam], ``[b, y, x, 3]`` -> ``[b, y, x, 1]``, once trained.
+
+    By weights ``params``, with the running ``statistics``.
+    """
     variables = {"params": params, "batch_stats": statistics}
     outputs: Any = make_network(config).apply(variables, to_inputs(bands), train=False)
     return to_map(outputs, config)

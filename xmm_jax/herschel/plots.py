@@ -43,7 +43,7 @@ def write_curves(path: Path, figures: Mapping[str, Mapping[str, Any]]) -> Path:
         Without a method, without matplotlib, or if the file cannot be written.
     """
     if not figures:
-        raise InputError(f"{path}: there is no method to draw")
+        raise InputError(f"{path}: there is no method to draw; name a --model or a --method")
     figure = new_figure(13.0, 7.6)
     panels = figure.subplots(2, 3)
     draw: tuple[Callable[[Any, Mapping[str, Any], dict[str, Any]], None], ...] = (
@@ -92,7 +92,7 @@ def write_maps(
         Without a map, without matplotlib, or if the file cannot be written.
     """
     if not shown:
-        raise InputError(f"{path}: there is no map at 450 um to draw")
+        raise InputError(f"{path}: there is no map at 450 um to draw; name a --model or a --method")
     columns = max(3, len(shown))
     figure = new_figure(3.2 * columns, 6.8)
     panels = figure.subplots(2, columns, squeeze=False)

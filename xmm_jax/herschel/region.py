@@ -52,7 +52,7 @@ class Region(NamedTuple):
     both: bool
 
     def window(self, rows: slice, columns: slice) -> "Region":
-        """Part of it, with the sources in that part."""
+        """Part of it, some rows and columns, with the sources in that part."""
         part = self.target[rows, columns]
         x, y = self.x - (columns.start or 0), self.y - (rows.start or 0)
         inside = (np.minimum(x, y) >= -0.5) & (x < part.shape[1] - 0.5) & (y < part.shape[0] - 0.5)
@@ -66,7 +66,7 @@ class Region(NamedTuple):
         )
 
     def mirrored(self, along_y: bool, along_x: bool) -> "Region":
-        """Mirror image; the beams are round."""
+        """Mirror image, ``along_y`` upside down, ``along_x`` sideways; the beams are round."""
         turn = np.s_[:: -1 if along_y else 1, :: -1 if along_x else 1]
         height, width = self.target.shape[:2]
         return self._replace(

@@ -21,7 +21,7 @@ def king(dx, dy, radial_x, radial_y, core, slope, elongation):
     dx, dy : array
         Offset from the source, any unit of length.
     radial_x, radial_y : array
-        Unit vector from the optical axis to the source.
+        Unit vector from the optical axis to the source [1].
     core, slope, elongation : array
         Core radius in the unit of `dx`, exponent, ratio of tangential to radial width.
 

@@ -48,7 +48,12 @@ DISCRIMINATOR, NOISE = 1, 2
 
 
 class AdversarialState(NamedTuple):
-    """All that changes during training; ``params`` are the generator's."""
+    """All that changes during training.
+
+    Updates made (``step``, a scalar), weights (``params``) and state of the optimiser
+    (``opt_state``) of the generator; those of the discriminator (``discriminator``,
+    ``discriminator_opt_state``) and its ``statistics`` of batch normalisation.
+    """
 
     step: jax.Array
     params: Any
@@ -135,7 +140,7 @@ def learn(config: AdversarialConfig, *, unroll: bool = False) -> Learner:
 
 
 def make_extractor(vgg: str) -> Extractor:
-    """Features to compare: of a file of VGG16, or random ones.
+    """Features to compare: of ``vgg``, a file of VGG16, or random ones if it is empty.
 
     Raises
     ------
@@ -220,7 +225,7 @@ def update(
     state : AdversarialState
         Before it.
     batch : mapping of str to array
-        The part of the batch on this device.
+        The part of the batch on this device, as in `xmm_jax.step`.
     parts : Parts
         What never changes.
 
@@ -293,6 +298,24 @@ def see(
     Real images first and by themselves, so that each kind is normalised by its own batch. Their
     asinh is seen: in square roots of counts one bright source would decide the means and variances
     of a whole batch.
+
+    Parameters
+    ----------
+    key : array
+        Random key of the noise on the images.
+    params, statistics : pytree
+        Of the discriminator.
+    target, image : array
+        Real images and those of the generator, ``[b, y, x, 1]``, square roots of counts.
+    parts : Parts
+        What never changes.
+
+    Returns
+    -------
+    real, fake : array
+        Logits, ``[b]``.
+    statistics : pytree
+        After both.
     """
 
     def judged(key: jax.Array, images: jax.Array, statistics: Any) -> tuple[jax.Array, Any]:
@@ -310,7 +333,7 @@ def see(
 
 
 def feature_loss(parts: Parts, outputs: jax.Array, batch: Batch) -> jax.Array:
-    """Difference of features of rates over the clip rate, ``[b]``."""
+    """Difference of features of rates over the clip rate, outputs against target, ``[b]``."""
     clip, valid = parts.scale.target_clip_rate, batch["target_valid"]
     seen = jnp.where(valid, to_rate(parts.scale, outputs[..., :1], batch["exposure"]), 0.0)
     truth = rate(batch["target"], batch["target_exposure"], valid)

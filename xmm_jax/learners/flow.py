@@ -29,7 +29,11 @@ TRAINING, VALIDATION = 1, 2
 
 
 class FlowState(NamedTuple):
-    """All that changes during training; ``started``: whether the actnorms fit a batch, 0 or 1."""
+    """All that changes during training.
+
+    Updates made (``step``, a scalar), weights (``params``), state of the optimiser (``opt_state``),
+    and whether the actnorms fit a batch (``started``, 0 or 1).
+    """
 
     step: jax.Array
     params: Any
@@ -105,6 +109,11 @@ def evaluation(
         Of the run.
     network, scale
         The flow and its units.
+
+    Returns
+    -------
+    callable
+        ``(params, batch)`` -> weighted sums, see `xmm_jax.step.eval_step`.
     """
 
     def evaluate(params: Any, batch: Batch) -> dict[str, jax.Array]:
@@ -197,7 +206,7 @@ def started_with(
 
 
 def freed(params: Any, free: jax.Array) -> Any:
-    """Weights of which those of the RRDB have a gradient only where ``free`` is true."""
+    """Weights ``params``; those of the RRDB have a gradient only if ``free`` (a scalar) is true."""
     features = jax.tree.map(
         lambda leaf: jnp.where(free, leaf, jax.lax.stop_gradient(leaf)), params["features"]
     )

@@ -83,7 +83,7 @@ def other_params(config: Config, folder: str, *, like: Any) -> Any:
         raise InputError(
             f"--init_from={folder}: its network does not fit --task={config.task} "
             f"--network.size={config.network.size} "
-            f"--network.in_channels={config.network.in_channels}"
+            f"--network.in_channels={config.network.in_channels}; repeat its flags"
         )
     say(f"weights from {folder}")
     return other.params

@@ -88,7 +88,9 @@ def combine(
         if name not in LOSSES:
             raise InputError(f"loss {name!r} is unknown; choose from {', '.join(LOSSES)}")
         if name not in table.get(stretch, {}) and any(name in rows for rows in table.values()):
-            raise InputError(f"loss {name!r} has no normalisation for the stretch {stretch!r}")
+            raise InputError(
+                f"loss {name!r} has no normalisation for the stretch {stretch!r}; choose another"
+            )
         if not (math.isfinite(weight) and weight > 0):
             raise InputError(f"the weight of loss {name!r} must be positive, got {weight}")
     if not weights:

@@ -39,7 +39,7 @@ class CombinedElectrons:
     losses: dict[str, Loss]
 
     def __call__(self, prediction: jax.Array, target: jax.Array) -> jax.Array:
-        """Loss of each image: ``[b, y, x, 1]`` [electron/s] both -> ``[b]``."""
+        """Loss of each image, prediction and target ``[b, y, x, 1]`` [electron/s] -> ``[b]``."""
         total = jnp.zeros(prediction.shape[0])
         for name, weight in self.weights.items():
             total += weight * self.losses[name](prediction, target)

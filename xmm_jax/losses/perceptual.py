@@ -37,7 +37,7 @@ IMAGENET_MEAN, IMAGENET_WIDTH = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def stretch(image: jax.Array) -> jax.Array:
-    """``asinh(image / KNEE) / asinh(BRIGHT / KNEE)``, any shape, odd about 0."""
+    """``asinh(image / KNEE) / asinh(BRIGHT / KNEE)``, odd about 0; any shape, [electron/s]."""
     return jnp.asinh(image / KNEE) / math.asinh(BRIGHT / KNEE)
 
 

@@ -35,7 +35,7 @@ def poisson(prediction: jax.Array, target: jax.Array) -> jax.Array:
     prediction : array
         Expected values p >= 0, ``[b, y, x, 1]``.
     target : array
-        Observed values t, same shape.
+        Observed values t, same unit and shape.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def spread(prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def stated_width(log_width: jax.typing.ArrayLike) -> jax.Array:
-    """Width in square roots of counts of the second output of a network, any shape."""
+    """Width in square roots of counts of a second output of a network, ``log_width``, any shape."""
     return jnp.exp(jnp.clip(log_width, *LOG_WIDTHS))
 
 

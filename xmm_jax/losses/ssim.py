@@ -153,8 +153,8 @@ def _slide(image: jax.Array, weights: tuple[float, ...], axis: int) -> jax.Array
     return sum(parts, start=jnp.zeros((), image.dtype))
 
 
-def _margin(image: jax.Array, y: Sequence[int], x: Sequence[int], **mode: str) -> jax.Array:
-    return jnp.pad(image, [(0, 0)] * (image.ndim - 2) + [y, x], **mode)  # type: ignore[arg-type]
+def _margin(image: jax.Array, y: Sequence[int], x: Sequence[int], **how: str) -> jax.Array:
+    return jnp.pad(image, [(0, 0)] * (image.ndim - 2) + [y, x], **how)  # type: ignore[arg-type]
 
 
 def _unpack(
@@ -211,7 +211,7 @@ def _power(base: jax.Array, exponent: float, *, floor: float = 1e-6) -> jax.Arra
 
 
 def check_size(image: jax.Array, least: int, name: str) -> None:
-    """Refuse images that are too small for a measure.
+    """Refuse an image that is too small for the measure of a name.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class Consistency(NamedTuple):
     blob : tuple of int
         Its centre (x, y) [pixel].
     residual : ndarray
-        ``(counts - expected) / sqrt(expected)``, 0 where dead.
+        ``(counts - expected) / sqrt(expected)`` [sigma], 0 where dead.
     """
 
     c_stat: float
@@ -86,7 +86,9 @@ def expected_counts(
     rate = np.asarray(rate if response is None else response(rate), np.float64)
     upscale, rest = np.divmod(rate.shape, exposure.shape)
     if np.any(rest) or upscale[0] != upscale[1]:
-        raise InputError(f"an image of {rate.shape} pixels does not fit one of {exposure.shape}")
+        raise InputError(
+            f"an image of {rate.shape} pixels does not fit one of {exposure.shape}; give one shape"
+        )
     height, width = exposure.shape
     binned = rate.reshape(height, upscale[0], width, upscale[1]).sum(axis=(1, 3))
     return np.where(valid, binned * exposure + background, 0.0)
@@ -132,7 +134,7 @@ def consistency(expected: np.ndarray, counts: np.ndarray, valid: np.ndarray) -> 
 
 
 def c_statistic(expected: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """C statistic of each pixel, ``2 (m - n + n ln(n / m))`` (Kaastra 2017, equation 1)."""
+    """C statistic of each pixel, ``2 (m - n + n ln(n / m))``: n counts, m expected (equation 1)."""
     return 2 * (expected - counts + xlogy(counts, counts) - xlogy(counts, expected))
 
 

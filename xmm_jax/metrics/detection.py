@@ -69,7 +69,7 @@ def significance(background: np.ndarray, excess: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     background, excess : array
-        Expected counts and counts beyond them; need not be whole numbers.
+        Expected counts and counts beyond them [count]; need not be whole numbers.
 
     Returns
     -------

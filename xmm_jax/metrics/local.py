@@ -97,7 +97,7 @@ def gradient(image: jax.Array, across: tuple[float, float, float]) -> jax.Array:
 
 
 def similarity(a: jax.Array, b: jax.Array, constant: float) -> jax.Array:
-    """Likeness of two not negative maps, (2 a b + c) / (a^2 + b^2 + c): 1 where equal."""
+    """Likeness of maps a, b >= 0, c constant: (2 a b + c) / (a^2 + b^2 + c), 1 where equal."""
     return (2 * a * b + constant) / (a * a + b * b + constant)
 
 

@@ -19,8 +19,7 @@ class Spectrum(NamedTuple):
     frequency : ndarray
         Mean frequency of each bin [cycle/pixel].
     power : ndarray
-        Variance that white noise of this power would have, per pixel, in the squared unit of the
-        image.
+        Variance that white noise of this power would have, per pixel [squared unit of the image].
     """
 
     frequency: np.ndarray
@@ -65,7 +64,10 @@ def background_rms(
 
     inside = cells(np.asarray(region, bool)) == 1
     if inside.sum() < 2:
-        raise InputError(f"the region holds no two cells of {cell} x {cell} pixels of background")
+        raise InputError(
+            f"the region holds no two cells of {cell} x {cell} pixels of background; "
+            "choose a larger one"
+        )
     if expected is None:
         return float(cells(rate)[inside].std(ddof=1))
     offset = cells(rate - np.broadcast_to(expected, rate.shape))[inside]

@@ -51,7 +51,7 @@ def draw_overlay(images: Mapping[str, np.ndarray], wcs: WCS, path: str | Path) -
         for name, image in images.items()
     }
     if not any(np.isfinite(panel).any() for panel in panels.values()):
-        raise InputError(f"{path}: shows another part of the sky than the field")
+        raise InputError(f"{path}: shows another part of the sky than the field; name one of it")
     panels = {path.name: resample(other.data, WCS(other.header).celestial, view, shape)} | panels
     return _draw(panels)
 

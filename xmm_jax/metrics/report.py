@@ -25,24 +25,34 @@ STRIP_ROWS = 5
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: key of its values, heading, which end is better, decimals, long name."""
+    """A column of a table."""
 
     key: str
+    """Of its values in a row."""
     label: str
-    better: str = ""  # "high", "low" or neither
+    """Heading."""
+    better: str = ""
+    """Which end is: ``"high"``, ``"low"`` or neither."""
     digits: int = 3
+    """Decimals."""
     title: str = ""
+    """Long name."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: values and their errors by column; `contends` for being the best."""
+    """A row of a table."""
 
     name: str
+    """In its first cell."""
     values: dict[str, tuple[float | None, float | None]]
+    """Values and their errors by column."""
     contends: bool = True
+    """Whether it may be marked as the best."""
     ours: bool = False
+    """Whether it is one of our networks, which is marked."""
     about: str = ""
+    """Shown where the mouse rests on the name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +162,9 @@ def write_report(path: Path, page: Page) -> int:
     try:
         replace_file(path, encoded)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder with --out"
+        ) from None
     return len(encoded)
 
 
@@ -212,9 +224,9 @@ def encode_rate(rate: np.ndarray, maximum: float) -> str:
     Parameters
     ----------
     rate : ndarray, shape (y, x)
-        Rate; negative counts as 0.
+        Rate, any unit; negative counts as 0.
     maximum : float
-        Rate of code 255.
+        Rate of code 255, same unit.
 
     Returns
     -------

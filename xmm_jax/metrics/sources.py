@@ -253,7 +253,7 @@ def by_bins(
     column : str
         ``"counts"`` or ``"off_axis"``; against the angle, of true sources beyond 30 counts.
     edges : ndarray
-        Edges of the bins, such as `COUNTS_EDGES` or `ANGLE_EDGES`.
+        Edges of the bins, such as `COUNTS_EDGES` [count] or `ANGLE_EDGES` [arcmin].
     threshold : float
         Significance from which on a source counts as found.
 

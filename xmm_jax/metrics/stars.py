@@ -156,7 +156,7 @@ def pixel_figures(
     """
     shapes = {np.shape(x) for x in (image, target, target if valid is None else valid)}
     if len(shapes) > 1:
-        raise InputError(f"images of different shapes cannot be compared: {sorted(shapes)}")
+        raise InputError(f"images cannot be compared, expected one shape and got {sorted(shapes)}")
     live = np.ones(np.shape(target), bool) if valid is None else np.asarray(valid, bool)
     image, target = (np.where(live, x, 0).astype(np.float64) for x in (image, target))
     row = {"KL": pixel_divergence(image[live], target[live]), "PSNR": math.nan, "SSIM": math.nan}

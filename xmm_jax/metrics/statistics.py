@@ -188,7 +188,7 @@ def _live(valid: np.ndarray, exposure: np.ndarray, *arrays: np.ndarray) -> list[
     """Values in live pixels, float64."""
     shapes = {np.shape(array) for array in (valid, exposure, *arrays)}
     if len(shapes) > 1:
-        raise InputError(f"images of different shapes cannot be scored: {sorted(shapes)}")
+        raise InputError(f"images cannot be scored, expected one shape and got {sorted(shapes)}")
     live = np.asarray(valid, bool) & (np.asarray(exposure) > 0)
     return [np.asarray(array)[live].astype(np.float64) for array in arrays]
 

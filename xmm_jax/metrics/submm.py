@@ -104,7 +104,7 @@ def judge_field(
     """
     rule = rule or Rule()
     if target is not None and target.shape != image.shape:
-        raise InputError(f"map {image.shape} and target {target.shape} differ in shape")
+        raise InputError(f"map {image.shape} and target {target.shape}: expected one shape")
     there = np.asarray(truth.flux) >= max(rule.least_mjy, 1e-9)
     truth = Sources(*(np.asarray(column, float)[there] for column in truth))
     found = detect(image, threshold_mjy=rule.threshold_mjy, fwhm_pixel=rule.fwhm_pixel)

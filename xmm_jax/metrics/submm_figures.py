@@ -52,10 +52,12 @@ def pool(tables: Sequence[Table], *, edges: Sequence[float] = EDGES) -> dict[str
         Without a table.
     """
     if not tables:
-        raise InputError("there is no field to pool figures of")
+        raise InputError("there is no field to pool figures of; judge one at least")
     lengths = {len(table["stack"]["sum"]) for table in tables}
     if len(lengths) > 1:
-        raise InputError(f"stacks of {sorted(lengths)} pixels a side cannot be pooled")
+        raise InputError(
+            f"stacks of {sorted(lengths)} pixels a side cannot be pooled; make them alike"
+        )
     true, found = (_joined(tables, name) for name in ("true", "found"))
     seen = np.isfinite(true["measured"])
     purity = rates(found["flux"], found["real"] > 0, found["chance"] > 0, edges=edges)
@@ -116,12 +118,15 @@ def rates(
 def completeness(
     true: Mapping[str, np.ndarray], *, edges: Sequence[float] = EDGES
 ) -> list[dict[str, Any]]:
-    """Share of true sources that have a partner, TP / (TP + FN), by true flux; rows of `rates`."""
+    """Share of true sources that have a partner, TP / (TP + FN), by true flux.
+
+    Rows of `rates`, bins with these edges [mJy].
+    """
     return rates(true["flux"], np.isfinite(true["measured"]), true["chance"] > 0, edges=edges)
 
 
 def wilson(good: int, number: int) -> tuple[float, float]:
-    """Interval of 68.3 % of a share (Wilson 1927, JASA 22, 209, one sigma); 0 to 1 for none."""
+    """Interval of 68.3 % of good / number (Wilson 1927, JASA 22, 209, 1 sigma); 0 to 1 if none."""
     if not number:
         return 0.0, 1.0
     share = good / number

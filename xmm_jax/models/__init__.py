@@ -1,4 +1,4 @@
-"""Networks by name; to add one: one file, one line (docs/extending.md)."""
+"""Networks by name, all in network units (`stretch`); to add one: docs/extending.md."""
 
 import dataclasses
 import functools
@@ -128,5 +128,5 @@ def _draw(network: Network) -> Callable[..., Any]:
 
 
 def apply(network: Network, params: Any, inputs: jax.Array) -> jax.Array:
-    """Outputs of a network: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]``, network units."""
+    """Outputs with weights ``params`` for inputs: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]``."""
     return network.apply({"params": params}, inputs)  # type: ignore[return-value]

@@ -38,7 +38,7 @@ def expected_counts(mean: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     mean : ndarray
-        Mean of the Anscombe transform of Poisson counts.
+        Mean of the Anscombe transform of Poisson counts [1].
 
     Returns
     -------

@@ -93,7 +93,7 @@ def fit_levels(counts: np.ndarray, expected: np.ndarray, *, clip: float = 2.0) -
 
 
 def block_sums(image: np.ndarray) -> np.ndarray:
-    """Sums of blocks; the image is filled up with zeros."""
+    """Sums of the blocks of an image, [block]; it is filled up with zeros."""
     rows, columns = image.shape
     image = np.pad(image, ((0, -rows % BLOCK), (0, -columns % BLOCK)))
     return image.reshape(image.shape[0] // BLOCK, BLOCK, -1, BLOCK).sum(axis=(1, 3)).ravel()

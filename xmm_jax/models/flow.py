@@ -191,7 +191,7 @@ def log_likelihood(params: Params, target: jax.Array, features: jax.Array) -> ja
 
 
 def bits_per_dimension(log_likelihood: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Code length per number of an image [bit] of log-likelihoods [b], nats.
+    """Code length per number of an image [bit], of the ``log_likelihood`` [b], nats.
 
     ``shape`` is that of the images, ``[b, y, x, c]``. What a density per count says of whole counts
     is an upper bound (Theis et al. 2016, ICLR, arXiv:1511.01844): add the log-determinant of
@@ -203,7 +203,7 @@ def bits_per_dimension(log_likelihood: jax.Array, shape: Sequence[int]) -> jax.A
 def draw_latents(
     key: jax.Array, params: Params, shape: Sequence[int], temperature: float | jax.Array
 ) -> list[jax.Array]:
-    """Random latents of standard deviation `temperature` for images of a shape ``[b, y, x, c]``."""
+    """Random latents for images ``[b, y, x, c]``, drawn by a key; arguments of `sample`."""
     shapes = _latent_shapes(params, shape)
     keys = jax.random.split(key, len(shapes))
     return [

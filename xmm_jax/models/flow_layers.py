@@ -4,7 +4,8 @@ A layer is a pair of functions and a third that draws its parameters, a dict of 
 ``layer(params, h, ...)`` takes ``h`` [b, y, x, c] from the image to the latents and returns the new
 ``h`` and, per image, the logarithm of the absolute determinant of its Jacobian [b], in nats;
 ``layer_inverse(params, h, ...)`` takes ``h`` back. ``features`` [b, y, x, f] is the condition, on
-the pixels of ``h``. Everything is in network units.
+the pixels of ``h``. Everything is in network units. First parameters are drawn by a random ``key``
+for so many ``channels`` of ``h`` and of the ``condition``; ``width`` is that of hidden layers.
 
 Actnorm, 1x1 convolution and coupling are those of Glow (Kingma & Dhariwal 2018, NeurIPS,
 arXiv:1807.03039); injector and condition those of SRFlow (Lugmayr et al. 2020, ECCV,
@@ -171,7 +172,7 @@ def split(
 def split_inverse(
     params: Params, kept: jax.Array, latent: jax.Array, features: jax.Array
 ) -> jax.Array:
-    """Undo `split`: ``h`` [b, y, x, c]."""
+    """Undo `split`: ``h`` [b, y, x, c] from what was kept and the latent."""
     raw = _net(params, jnp.concatenate([kept, features], axis=-1))
     return jnp.concatenate([kept, _affine_inverse(latent, raw)], axis=-1)
 

@@ -151,7 +151,7 @@ def finish(
     rate : ndarray
         What a method says [count/s/pixel], on the grid of the counts or already on the finer one.
     counts, exposure, valid : ndarray
-        What it said it of.
+        What it said it of [count], [s], True = use.
     upscale : int
         Pixels of the result per pixel of `counts` and side.
     kernel : str

@@ -103,7 +103,7 @@ class Intervals:
         Parameters
         ----------
         u : ndarray
-            Prediction, square root of counts, any shape.
+            Prediction [square root of count], any shape.
         sigma : ndarray or float
             Its stated width, same unit.
         exposure : ndarray or float

@@ -18,6 +18,11 @@ def read_onnx(path: Path) -> dict[str, np.ndarray]:
     path : Path
         ONNX file.
 
+    Returns
+    -------
+    dict of str to ndarray
+        As `xmm_jax.models.published.from_state_dict` takes them.
+
     Raises
     ------
     InputError
@@ -42,16 +47,23 @@ def read_onnx(path: Path) -> dict[str, np.ndarray]:
             if node.op_type == "Conv"
         ]
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check the name"
+        ) from None
     except KeyError as error:
-        raise InputError(f"{path}: weights {error} of a convolution are not in the file") from None
+        raise InputError(
+            f"{path}: weights {error} of a convolution are not in the file; fetch it again"
+        ) from None
     except (DecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged, or not an ONNX file ({error})") from None
+        raise InputError(
+            f"{path}: damaged, or not an ONNX file ({error}); fetch it again"
+        ) from None
     # 15 convolutions a block, 3 around the trunk, 2 more where pixels get finer.
     blocks, others = divmod(len(convolutions) - 3, 15)
     if blocks < 1 or others not in (0, 2) or any(len(pair) != 2 for pair in convolutions):
         raise InputError(
-            f"{path}: {len(convolutions)} convolutions, not those of a published network"
+            f"{path}: {len(convolutions)} convolutions, not those of a published network; "
+            "give one of these"
         )
     return {
         f"{layer}.{part}": array

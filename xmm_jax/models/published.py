@@ -47,16 +47,21 @@ def read_published(path: Path) -> tuple[dict[str, int], Any]:
         If the file is missing, damaged, needs more than tensors, or holds another network.
     """
     if path.suffix.lower() not in (".ckpt", ".pt", ".pth", ".onnx"):
-        raise InputError(f"{path}: published weights are .ckpt or .onnx files")
+        raise InputError(f"{path}: published weights are .ckpt or .onnx files; give one")
     state = read_onnx(path) if path.suffix.lower() == ".onnx" else read_checkpoint(path)
     try:
         return from_state_dict(state)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}; only the published networks are understood") from None
 
 
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """Arrays of a PyTorch checkpoint: its ``state_dict`` if it has one, else all of it.
+
+    Returns
+    -------
+    dict of str to ndarray
+        As `from_state_dict` takes them.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     content = read_torch(path)
     state = content.get("state_dict", content)
     if not isinstance(state, dict):
-        raise InputError(f"{path}: its state_dict is not a dict")
+        raise InputError(f"{path}: its state_dict is not a dict; give a published checkpoint")
     return {
         name: array
         for name, array in state.items()
@@ -80,8 +85,8 @@ def from_state_dict(state: Mapping[str, np.ndarray]) -> tuple[dict[str, int], An
     Parameters
     ----------
     state : mapping of str to array
-        For example ``generator.conv_first.weight``; names without the prefix of ``conv_first`` are
-        ignored.
+        For example ``generator.conv_first.weight`` [network units]; names without the prefix of
+        ``conv_first`` are ignored.
 
     Returns
     -------

@@ -48,7 +48,7 @@ def _clamp_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 def squareplus(x: jax.Array) -> jax.Array:
     """Smooth positive part, ``(x + sqrt(x**2 + 4 b**2)) / 2`` with b = 0.05: b at 0, x far above.
 
-    Barron 2021, arXiv:2112.11687.
+    Network units, any shape. Barron 2021, arXiv:2112.11687.
     """
     return (x + jnp.sqrt(jnp.square(x) + 4 * ROUNDING**2)) / 2
 
@@ -68,6 +68,17 @@ def conv(filters: int, inputs: int, *, name: str, dtype: Any = None, last: bool 
 
     Weights and biases are uniform within 1/sqrt(9 inputs), PyTorch's default; those of the last
     layer in [-s, 1.01 s] with s = 1/sqrt(inputs).
+
+    Parameters
+    ----------
+    filters, inputs : int
+        Channels that come out and go in.
+    name : str
+        Of its weights.
+    dtype : dtype, optional
+        Precision, see `RRDB`.
+    last : bool
+        Whether it is the last layer.
     """
     bound = 1 / math.sqrt(inputs if last else 9 * inputs)
     init = _uniform(-bound, 1.01 * bound if last else bound)
@@ -75,7 +86,10 @@ def conv(filters: int, inputs: int, *, name: str, dtype: Any = None, last: bool 
 
 
 class DenseBlock(nn.Module):
-    """Five convolutions, each seeing the outputs of all before it; residual scaled by 0.2."""
+    """Five convolutions, each seeing the outputs of all before it; residual scaled by 0.2.
+
+    ``filters`` and ``dtype`` as in `RRDB`.
+    """
 
     filters: int
     dtype: Any = None
@@ -92,7 +106,7 @@ class DenseBlock(nn.Module):
 
 
 class Block(nn.Module):
-    """Three dense blocks inside one residual; the body of a scan."""
+    """Three dense blocks in one residual: body of a scan; ``filters``, ``dtype`` as in `RRDB`."""
 
     filters: int
     dtype: Any = None
@@ -109,7 +123,7 @@ class Block(nn.Module):
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     """Channels to pixels in PyTorch's order: channel c*f*f + f*dy + dx goes to sub-pixel (dy, dx).
 
-    ``[b, y, x, f*f*c]`` -> ``[b, f*y, f*x, c]``.
+    ``[b, y, x, f*f*c]`` -> ``[b, f*y, f*x, c]``, f the factor.
     """
     b, y, w, channels = x.shape
     c = channels // factor**2
@@ -174,7 +188,13 @@ class RRDB(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply the network."""
+        """Apply the network to ``x``, ``[b, y, x, c]`` -> ``[b, s*y, s*x, outputs]``.
+
+        Raises
+        ------
+        ValueError
+            If `upscale` or the channels of ``x`` are not those of a network.
+        """
         if self.upscale not in (1, 2) or x.shape[-1] != self.in_channels:
             raise ValueError(
                 f"upscale must be 1 or 2, got {self.upscale}; the last axis of the input must hold "

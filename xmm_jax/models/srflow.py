@@ -106,7 +106,7 @@ class SRFlow:
         return self.trunk.bytes_per_pixel + 4 * flow_pixels * (condition + 4 * self.width)
 
     def init(self, key: jax.Array, inputs: jax.Array) -> dict[str, Any]:
-        """Draw the parameters for inputs of a shape; `start` should follow.
+        """Draw the parameters by a random key, for inputs of a shape; `start` should follow.
 
         Returns
         -------
@@ -126,7 +126,10 @@ class SRFlow:
         return {"params": {"features": features, "flow": own}}
 
     def apply(self, variables: dict[str, Any], inputs: jax.Array) -> jax.Array:
-        """The image at temperature 0, ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]``, network units."""
+        """The image at temperature 0, network units: ``[b, y, x, c]`` -> ``[b, s*y, s*x, 1]``.
+
+        Of inputs, by variables as of `init`.
+        """
         b, y, x, _ = inputs.shape
         return self.draw(
             variables["params"], inputs, jnp.zeros((b, self.upscale * y, self.upscale * x, 1))
@@ -275,7 +278,7 @@ def latents_of(noise: jax.Array, levels: int) -> list[jax.Array]:
     Parameters
     ----------
     noise : array
-        Sides multiples of ``2**levels``.
+        Random numbers [1], sides multiples of ``2**levels``.
     levels : int
         Of the flow.
 

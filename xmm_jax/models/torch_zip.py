@@ -66,15 +66,19 @@ def read_torch(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check the name"
+        ) from None
     except Exception as error:
         # A damaged or hostile pickle can fail in any way.
         kind = type(error).__name__
         raise InputError(
-            f"{path}: damaged, or not a PyTorch checkpoint ({kind}: {error})"
+            f"{path}: damaged, or not a PyTorch checkpoint ({kind}: {error}); fetch it again"
         ) from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds {type(content).__name__}, not the dict of a checkpoint")
+        raise InputError(
+            f"{path}: holds {type(content).__name__}, not a dict; give a published checkpoint"
+        )
     return content
 
 

@@ -79,7 +79,7 @@ class Doubled(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Apply it: ``[b, y, x, in]`` -> ``[b, 2 y, 2 x, features]``."""
+        """Apply it to inputs: ``[b, y, x, in]`` -> ``[b, 2 y, 2 x, features]``."""
         shape = (self.side, self.side, self.features, inputs.shape[-1])
         y = doubled(inputs, self.param("kernel", self.kernel_init, shape))
         if not self.use_bias:

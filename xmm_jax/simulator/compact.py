@@ -32,7 +32,7 @@ def add_compact(
     light : array
         Brightness of the source [y, x].
     host : array
-        Light of its middle, in which the parts are measured.
+        Light of its middle [unit of `light`], in which the parts are measured.
 
     Returns
     -------

@@ -93,7 +93,7 @@ def at_azimuth(table: jax.Array, azimuth: jax.Array) -> jax.Array:
     Parameters
     ----------
     table : array
-        Values at `ANGLES` equal steps from -pi.
+        Values at `ANGLES` equal steps from -pi, any unit.
     azimuth : array
         Angles from -pi to pi [rad].
 

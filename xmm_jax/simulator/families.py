@@ -84,9 +84,10 @@ CHANCES: dict[str, float] = {
 
 
 class Family(NamedTuple):
-    """One family: how often, which chances and which ranges differ from the common ones."""
+    """One family: which chances and which ranges differ from the common ones."""
 
     weight: float
+    """Share of the sources."""
     chances: Mapping[str, float] = MappingProxyType({})
     ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
@@ -132,9 +133,9 @@ class Recipe(NamedTuple):
     family : array
         Index into `FAMILIES`.
     numbers : dict of array
-        One number per name of `RANGES`.
+        One number per name of `RANGES`, in the unit said there.
     has : dict of array
-        1 or 0 per name of `CHANCES`.
+        1 (true) or 0 per name of `CHANCES`.
     """
 
     family: jax.Array

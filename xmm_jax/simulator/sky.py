@@ -26,9 +26,9 @@ class Extended(NamedTuple):
     x, y : array
         Centre [native pixel].
     sigma : array
-        Brightness of the box about the centre in background sigmas of 50 ks.
+        Brightness of the box about the centre [sigma of the background of 50 ks].
     zoom : array
-        Enlargement.
+        Factor of enlargement.
     family : array
         Index into `xmm_jax.simulator.families.FAMILIES`; -1 for a map of the user.
     """

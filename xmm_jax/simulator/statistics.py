@@ -64,7 +64,8 @@ def measure_shape(
     zoom : float
         The box about the centre has 144 zoom arcsec a side.
     noise : ndarray, optional
-        Variance of each pixel of `rate` (the counts themselves); its power is subtracted.
+        Variance of each pixel of `rate` [its unit squared] (the counts themselves); its power is
+        subtracted.
 
     Returns
     -------

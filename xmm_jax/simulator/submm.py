@@ -58,7 +58,7 @@ class SubmmField(NamedTuple):
     flux : array
         Their flux densities at 450 um [mJy], brightest first; 0 for padding.
     redshift : array
-        Their redshifts; 0 for padding.
+        Their redshifts [1]; 0 for padding.
     """
 
     bands: jax.Array

@@ -55,7 +55,7 @@ def lognormal(field: jax.Array, strength: jax.Array) -> jax.Array:
     Parameters
     ----------
     field : array
-        Gaussian random field of variance 1.
+        Gaussian random field of variance 1 [1].
     strength : array
         Standard deviation of the logarithm.
 

@@ -76,7 +76,7 @@ def draw_sky(
     variations : Variations
         Whether point sources get companions.
     maps : array, optional
-        Sky maps of the user to draw the extended source from.
+        Sky maps of the user to draw the extended source from, as for `draw_extended`.
 
     Returns
     -------

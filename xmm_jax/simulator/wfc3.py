@@ -104,7 +104,7 @@ def expose(
     exposure_s : array or float
         Exposure of all sub-exposures together [s].
     exposures : array or float
-        Number of sub-exposures, each of which is read out once.
+        Number of sub-exposures [1], each of which is read out once.
 
     Returns
     -------

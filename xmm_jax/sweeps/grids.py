@@ -27,7 +27,7 @@ class Grid:
 
 
 def loss_sums(names: Sequence[str]) -> tuple[str, ...]:
-    """All non-empty sums of losses, the short ones first."""
+    """All non-empty sums of losses of these names, the short ones first."""
     return tuple(
         "+".join(some)
         for number in range(1, len(names) + 1)

@@ -1,4 +1,7 @@
-"""The ranking of a study for people: a table, correlations and parallel coordinates on one page."""
+"""The ranking of a study for people: a table, correlations and parallel coordinates on one page.
+
+Rows are finished trials, ``total`` their scores [row] as of `xmm_jax.sweeps.rank`: less is better.
+"""
 
 import base64
 import dataclasses
@@ -42,14 +45,14 @@ class RankConfig:
     """What is ranked, and how."""
 
     study: str = ""
-    """Folder of a study."""
+    """Folder of a study; needed."""
     rules: Literal["none", "paper"] = "none"
-    """paper: without batches of 8, learning rates outside 5e-5 to 1e-4, losses from 0.434 on."""
+    """paper: leave out batches of 8, learning rates outside 5e-5 to 1e-4, losses from 0.434 on."""
     stretch: Literal["all", "linear", "sqrt", "asinh", "log"] = "all"
     """Figures under every stretch go into the score, or those under one."""
     high_loss: bool = False
-    """Also rank trials whose only fault is a validation loss of 1 or more: on other skies or crops
-    than those of the paper, which normalised its losses, that is no fault."""
+    """Also rank trials whose only fault is a validation loss of 1 or more:
+    no fault on other skies or crops than those for which the paper normalised its losses."""
     out: str = ""
     """Folder to write; empty: STUDY/ranking, replaced."""
 
@@ -77,7 +80,10 @@ def write_ranking(config: RankConfig) -> str:
     if config.rules == "paper":
         rows = [row for row in rows if kept_by_paper(row)]
     if not rows:
-        raise InputError(f"{study}: none of {len(finished)} finished trials is left to rank")
+        raise InputError(
+            f"{study}: none of {len(finished)} finished trials is left to rank; wait for more, or "
+            "leave --rules away"
+        )
     names = [
         name
         for name in common_figures(rows)
@@ -106,7 +112,7 @@ def text(rows: Sequence[Row], total: np.ndarray) -> str:
 def draw_correlations(
     path: Path, rows: Sequence[Row], names: Sequence[str], total: np.ndarray
 ) -> None:
-    """Heat map: settings downwards, figures, loss and score to the right; red is worse."""
+    """Heat map: settings downwards; figures (names), loss, score to the right; red is worse."""
     settings = columns_of(rows)
     values = {name: np.array([row.figures[name] for row in rows]) for name in names}
     # All so that more is worse, for one meaning of the colours.
@@ -158,7 +164,19 @@ def draw_parallel(path: Path, rows: Sequence[Row], total: np.ndarray) -> None:
 def page(
     rows: Sequence[Row], total: np.ndarray, failed: Sequence[Row], left: int, folder: Path
 ) -> str:
-    """The page; pictures are read from the folder and put into it."""
+    """The page.
+
+    Parameters
+    ----------
+    rows, failed : sequence of Row
+        Trials that finished, and that failed.
+    total : ndarray
+        Scores [row].
+    left : int
+        Trials left out.
+    folder : Path
+        Where the pictures are, which are put into it.
+    """
     order = np.argsort(total, kind="stable")
     body = "".join(
         f"<tr><td>{html.escape(_settings(rows[i].point))}</td><td>{total[i]:.3f}</td>"

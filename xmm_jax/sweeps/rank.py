@@ -111,7 +111,7 @@ def scores(rows: Sequence[Row], figures: Sequence[str]) -> np.ndarray:
 
 
 def is_higher(figure: str) -> bool:
-    """Whether more is better."""
+    """Whether more of a figure is better."""
     return figure.split("/")[-1] in HIGHER
 
 
@@ -127,7 +127,7 @@ def common_figures(rows: Sequence[Row]) -> list[str]:
 
 
 def columns_of(rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """What differs between trials, as numbers.
+    """What differs between trials, as numbers, each [row].
 
     Numbers are as they are, learning rates by their logarithm; sums of losses become 0 or 1 for
     each loss, stretches 0 or 1 for each stretch.
@@ -158,7 +158,7 @@ def correlations(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray])
 
 
 def to_json(rows: Sequence[Row], total: np.ndarray) -> str:
-    """Trials with their scores, best first, as JSON."""
+    """Trials with their scores (total, [row]), best first, as JSON."""
     order = np.argsort(total, kind="stable")
     listed = [rows[i]._asdict() | {"score": float(total[i])} for i in order]
     return json.dumps(listed, indent=1) + "\n"

@@ -115,7 +115,7 @@ def work(
 
 @contextlib.contextmanager
 def alive(folder: Path, *, beat_s: float) -> Iterator[str]:
-    """Show that this process lives by touching a file until the block is left; gives its name."""
+    """Touch a file every ``beat_s`` until the block is left, to show life; gives its name."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     mark, done = folder / name, threading.Event()

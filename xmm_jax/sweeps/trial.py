@@ -37,12 +37,12 @@ class SweepConfig:
     """Which grid is tried, on what, where."""
 
     grid: Literal["model", "data", "model-small", "data-small", "tiny"] = "tiny"
-    """model: 180 networks (appendix C); data: sums of losses x stretches (appendix D); -small: the
-    same questions for a night of two CPU cores; tiny: 4 trials."""
+    """model: 180 networks (appendix C). data: sums of losses x stretches (appendix D).
+    -small: the same questions for a night of two CPU cores. tiny: 4 trials."""
     task: Literal["sr", "dn"] = "sr"
-    """sr or dn."""
+    """sr: finer pixels, half the PSF, no background. dn: less noise, the same pixels."""
     study: str = ""
-    """Folder of the study, for all processes the same; a study that is there goes on."""
+    """Folder of the study, for all processes the same; a study that is there goes on. Needed."""
     data: str = ""
     """Folder of records; empty: simulated ones of --fields fields, made once."""
     fields: int = 96
@@ -54,7 +54,7 @@ class SweepConfig:
     epochs: int = 50
     """How often each example is seen."""
     seed: int = 0
-    """Of weights and data order, the same for all trials."""
+    """Seed of weights and data order, the same for all trials."""
     silence_s: float = SILENCE_S
     """A process that shows no life for so long [s] is dead, and its trial handed out again."""
 
@@ -96,7 +96,21 @@ def prepare(
 def settings(
     config: SweepConfig, grid: Grid, point: Mapping[str, str], *, data: str, steps: int, run: str
 ) -> Config:
-    """Settings of a trial; ``data`` is a folder of records, or empty."""
+    """Settings of a trial.
+
+    Parameters
+    ----------
+    config, grid : SweepConfig, Grid
+        Of the study.
+    point : mapping of str to str
+        Values of the flags of the grid.
+    data : str
+        Folder of records, or empty.
+    steps : int
+        Updates in all.
+    run : str
+        Run folder, or empty.
+    """
     flags = {
         "task": config.task,
         "preset": "paper",
