@@ -68,8 +68,8 @@ def check_flow(config: FlowConfig, *, multiple: int) -> None:
         raise InputError(f"--freeze={config.freeze:g}: a share of the steps, 0 to 1")
     if not (0 <= network.noise <= 1 and 0 <= network.grain <= 1 and network.noise + network.grain):
         raise InputError(
-            f"--network.noise={network.noise:g} and --network.grain={network.grain:g}: give 0 to 1, "
-            "one of them above 0"
+            f"--network.noise={network.noise:g} and --network.grain={network.grain:g}: "
+            "give 0 to 1, one of them above 0"
         )
     if network.noise < 1 and config.simulated.target_kind == "observed":
         raise InputError("--simulated.target_kind=observed: whole counts need --network.noise=1")
