@@ -19,7 +19,10 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # What is compiled twice in a session is compiled once; name a folder to keep it between sessions.
+OWN_CACHE = "XMM_JAX_COMPILE_CACHE" not in os.environ
+# The processes of pytest-xdist are started from here and share it.
 CACHE = os.environ.get("XMM_JAX_COMPILE_CACHE") or tempfile.mkdtemp(prefix="xmm_jax-xla-")
+os.environ["XMM_JAX_COMPILE_CACHE"] = CACHE
 jax.config.update("jax_compilation_cache_dir", CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -37,7 +40,7 @@ def forget_programs():
 
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
-    if not os.environ.get("XMM_JAX_COMPILE_CACHE"):
+    if OWN_CACHE:
         shutil.rmtree(CACHE, ignore_errors=True)
 
 
