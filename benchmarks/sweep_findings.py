@@ -1,8 +1,8 @@
 """Do the findings of appendices C and D hold? ``python benchmarks/sweep_findings.py STUDY...``.
 
-For every ranked study (``sweep rank``): correlation of each setting with loss and score, the mean
-score of every value of a setting, and for sums of losses how each loss alone places itself in every
-measure (1: best of all trials).
+For every ranked study (``sweep rank``): correlation of each setting with the loss; score and mean
+place in the measures of every value of a setting; and for sums of losses how each loss alone places
+itself in every measure (1: best of all trials).
 """
 
 import argparse
@@ -22,14 +22,22 @@ def parse():
     return parser.parse_args()
 
 
-def means(trials, setting, value_of):
-    """Mean and standard error of a figure by the values of a setting, and how many there are."""
+def by_value(trials, setting):
+    """Score and place of the trials with each value of a setting."""
     groups = {}
     for trial in trials:
-        groups.setdefault(trial["point"][setting], []).append(value_of(trial))
+        place = np.mean(list(places(trials, trial["point"]).values()))
+        groups.setdefault(trial["point"][setting], []).append((trial["score"], place))
+    found = {value: np.array(rows) for value, rows in groups.items()}
     return {
-        value: [float(np.mean(found)), float(np.std(found) / np.sqrt(len(found))), len(found)]
-        for value, found in groups.items()
+        value: {
+            "trials": len(rows),
+            "mean score": float(rows[:, 0].mean()),
+            "median score": float(np.median(rows[:, 0])),
+            "mean place": float(rows[:, 1].mean()),
+            "error of the mean place": float(rows[:, 1].std(ddof=1) / np.sqrt(len(rows))),
+        }
+        for value, rows in found.items()
     }
 
 
@@ -58,8 +66,7 @@ def places(trials, point):
 def findings(trials):
     """All of a study, as JSON types."""
     settings = [name for name in trials[0]["point"] if len({t["point"][name] for t in trials}) > 1]
-    score = {name: means(trials, name, lambda trial: trial["score"]) for name in settings}
-    found = {"trials": len(trials), "mean score": score}
+    found = {"trials": len(trials), "values": {name: by_value(trials, name) for name in settings}}
     if "loss" in settings:
         alone = sorted({t["point"]["loss"] for t in trials if "+" not in t["point"]["loss"]})
         stretches = sorted({trial["point"]["network.stretch"] for trial in trials})

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 Params = dict[str, Any]
 
-BOUND = 2.0
+BOUND = 0.5
 """Largest logarithm of a factor that depends on the data, so that no layer can run away."""
 
 SMALLEST = 1e-3

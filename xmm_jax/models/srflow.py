@@ -25,12 +25,13 @@ from xmm_jax.models.flow_inputs import resized, rrdb_answer, stabilised, unstabi
 from xmm_jax.models.flow_layers import squeeze
 from xmm_jax.models.rrdb import RRDB
 
-# Of the distance from the RRDB, in units of the target.
-LEAST_WIDTH = 0.01
+# Of the distance from the RRDB, in units of the target, in which the noise of the photons of one
+# pixel is 1. The RRDB that comes with the package states 10 where it predicts more than 50 counts
+# in a pixel; targets scatter there by 3.6.
+LEAST_WIDTH, GREATEST_WIDTH = 0.01, 3.0
 # What is drawn is no farther than this many widths from the image of the RRDB: inverses of flows
-# can run away, seen after a short training as samples 1e5 times too bright. Of live pixels of a
-# simulated target about 1 in 10,000 is farther from the RRDB that comes with the package.
-FARTHEST = 12.0
+# can run away. Of live pixels of a simulated target 1 in 1000 is farther: sources not seen.
+FARTHEST = 8.0
 # The width of a dead pixel, in square roots of counts.
 DEAD_WIDTH = 0.1
 # As of `xmm_jax.losses.pixel.spread`, by which the second output of the RRDB may have been learned.
@@ -262,7 +263,7 @@ class SRFlow:
             live = inputs[..., 1:].repeat(self.upscale, 1).repeat(self.upscale, 2) > 0
             image, sigma = jnp.where(live, image, 0.0), jnp.where(live, sigma, DEAD_WIDTH)
         centre, above = (self._target(units) for units in (image, image + sigma))
-        spread = LEAST_WIDTH + above - centre
+        spread = jnp.minimum(LEAST_WIDTH + above - centre, GREATEST_WIDTH)
         height, width = image.shape[1] // 2, image.shape[2] // 2
         parts = (resized(features, height, width), squeeze(image), squeeze(jnp.log(spread)))
         # The brightest source must not lead the small networks of the flow far outside.
