@@ -22,6 +22,7 @@ def small(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_figures_of_a_simulated_set(small):
     metrics = json.loads((small / "metrics.json").read_text())
     assert metrics["set"]["fields"] == 2
@@ -49,6 +50,7 @@ def test_figures_of_a_simulated_set(small):
     assert None in widths or widths[0] < widths[1]
 
 
+@pytest.mark.slow
 def test_the_report_is_there(small):
     assert (small / "report.html").stat().st_size < 15e6
     text = (small / "report.html").read_text()
@@ -83,6 +85,7 @@ def test_bad_input(flags, message, capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_folder_in_the_way(small, capsys):
     before = (small / "metrics.json").read_bytes()
     message = _fails(["--task=dn", f"--out={small}", "--method", "none"], capsys)

@@ -69,6 +69,7 @@ def test_stopped_and_resumed_is_the_same_to_the_last_bit(run, records, tmp_path,
     jax.tree.map(np.testing.assert_array_equal, *weights)
 
 
+@pytest.mark.slow
 @pytest.mark.multidevice
 def test_one_device_and_four_make_the_same_update():
     config = parse([*FLAGS, "--crop=16", "--optim.average=0"])

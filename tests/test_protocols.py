@@ -13,6 +13,7 @@ def drawn():
     return list(simulated_fields("dn", SimulatedConfig(fields=2), seed=5))
 
 
+@pytest.mark.slow
 def test_simulated_fields_know_their_truth(drawn):
     for field in drawn:
         catalogue, sample = field.catalogue, field.sample
@@ -30,6 +31,7 @@ def test_simulated_fields_know_their_truth(drawn):
         assert target[row, column] > 3 * np.median(ring[ring > 0])
 
 
+@pytest.mark.slow
 def test_the_set_is_the_same_whoever_asks(drawn):
     again = simulated_fields("dn", SimulatedConfig(fields=2), seed=5)
     assert digest(iter(drawn)) == digest(again)

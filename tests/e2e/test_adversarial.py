@@ -42,6 +42,7 @@ def run(records, generator, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_it_starts_from_the_generator(run, generator):
     rows = [read_metrics(folder / "metrics.jsonl") for folder in (run, generator)]
     best = min(row["loss"] for row in rows[1] if row["split"] == "validation")
@@ -51,6 +52,7 @@ def test_it_starts_from_the_generator(run, generator):
     assert all(0 <= row["accuracy"] <= 1 and row["discriminator_loss"] > 0 for row in trained)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_is_the_same_to_the_last_bit(run, records, generator, tmp_path, capsys):
     flags = [*FLAGS, f"--data={records}", f"--init_from={generator}", f"--run={tmp_path / 'run'}"]
     train.main([*flags, "--steps=2"])
@@ -62,6 +64,7 @@ def test_stopped_and_resumed_is_the_same_to_the_last_bit(run, records, generator
     jax.tree.map(np.testing.assert_array_equal, *weights)
 
 
+@pytest.mark.slow
 def test_the_last_step_is_used(run, tmp_path):
     assert json.loads((run / "config.json").read_text())["use"] == "last"
     model = load_model(run)

@@ -34,6 +34,7 @@ def test_stopped_and_resumed_is_the_same(run, tmp_path, capsys):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_devices_do_not_matter(run, tmp_path):
     flags = [flag for flag in FLAGS if not flag.startswith("--devices")]
     train.main([*flags, "--steps=4", "--devices=1", f"--run={tmp_path / 'run'}"])

@@ -67,6 +67,7 @@ def asked_at(call):
     return lambda: next(calls) >= call
 
 
+@pytest.mark.slow
 def test_asked_to_leave_at_any_moment(records, whole, tmp_path, capsys):
     config = parse(flags(records, tmp_path / "run"))
     train.open_run(train.check_run(config), config, str(records))

@@ -106,6 +106,7 @@ def test_runs_are_not_mixed_up(run, records, tmp_path, capsys):
     assert not other.exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run(records, tmp_path, capsys):
     flags = [*FLAGS, f"--data={records}", f"--run={tmp_path / 'bad'}", "--steps=3"]
     flags += ["--optim.learning_rate=1e38", "--optim.warmup_steps=0", "--optim.clip_norm=0"]

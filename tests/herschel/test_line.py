@@ -76,6 +76,7 @@ def test_statistics_follow_the_images(config, batch):
     assert all(changed)
 
 
+@pytest.mark.slow
 def test_evaluation_knows_no_batch(config, batch):
     """Figures of four images together are the sums of those of each alone."""
     learner = learn(dataclasses.replace(config, network=GalaxyGANConfig(2, 2, dropout=0.5)))

@@ -49,6 +49,7 @@ def batch():
     return pairs(4, side=16)
 
 
+@pytest.mark.slow
 def test_without_its_weight_the_generator_learns_as_without_a_discriminator(batch):
     adversarial = learn(changed(weight=0.0, feature_weight=0.0))
     plain = learn_image(CONFIG)
@@ -84,6 +85,7 @@ def test_the_generator_learns_to_deceive_a_still_discriminator(batch, kind):
     assert rows[-1]["discriminator_loss"] > rows[0]["discriminator_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.multidevice
 def test_four_devices_do_what_one_does(batch):
     """Means of the relativistic loss and of batch normalisation reach over all devices."""

@@ -35,6 +35,7 @@ def files(shared):
     return sorted([*(data / "images").glob("*.gz"), *(data / "real" / "20ks").glob("*.gz")])
 
 
+@pytest.mark.slow
 def test_the_sky_stays_where_it_is(shared, model, tmp_path):
     task = model.name
     upscale = {"sr": 2, "dn": 1}[task]

@@ -94,6 +94,7 @@ def window_centroids(image, centres, radius):
     return np.stack(places, axis=1)
 
 
+@pytest.mark.slow
 def test_point_sources_measured_on_the_fine_image_predict_the_native_one(shared):
     # Positions and rates from 100 ks at 2 arcsec, drawn by our chain at 4 arcsec, against 50 ks.
     preset = PRESETS["reference"]
