@@ -35,7 +35,7 @@ apidoc_modules = [
         "exclude_patterns": ["../xmm_jax/weights"],
     }
 ]
-autodoc_default_options = {"members": True, "show-inheritance": False, "member-order": "bysource"}
+autodoc_default_options = {"members": True, "member-order": "bysource", "ignore-module-all": True}
 autodoc_typehints = "none"  # the docstrings say it, with units
 numpydoc_show_class_members = False
 default_role = "obj"  # `name` is a link where there is such a name
