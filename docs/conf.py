@@ -22,6 +22,8 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "xmm_jax"
 html_static_path = ["static"]
+html_css_files = ["site.css"]
+smartquotes = False  # 2" is two arcsec
 html_show_sourcelink = False
 
 # Every module gets a page, every public name in it an entry.
