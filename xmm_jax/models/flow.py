@@ -6,7 +6,7 @@ known exactly, and new images are drawn by going back from random numbers.
 
 A level halves the pixels: squeeze, transition (actnorm and 1x1 convolution), steps (actnorm, 1x1
 convolution, injector, coupling) and, in all but the last, a split. The condition is any array of
-features, such as those of `flow_inputs.rrdb_features`, brought to the pixels of each level. The
+features, such as those of `flow_inputs.rrdb_answer`, brought to the pixels of each level. The
 paper takes 3 levels for 4x and 16 steps a level.
 
 Images are ``[b, y, x, c]`` float32 in network units, sides multiples of ``2**levels``; densities

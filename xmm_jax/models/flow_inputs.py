@@ -1,7 +1,6 @@
-"""What a conditional flow is given: counts made continuous, and the condition on its pixels.
+"""What a conditional flow is given: counts whose noise is made equal, and its condition.
 
-The target of `xmm_jax.models.flow` from counts is ``stabilised(dequantise(key, counts))``; its
-condition may come from `rrdb_features`. Images and features are ``[b, y, x, c]``.
+Images and features are ``[b, y, x, c]``.
 """
 
 from typing import Any
@@ -13,24 +12,13 @@ from flax import linen as nn
 from xmm_jax.models.anscombe import SHIFT
 
 
-def dequantise(key: jax.Array, counts: jax.Array) -> jax.Array:
-    """Counts [count] plus uniform noise in [0, 1), float32; rounded down they are the counts.
-
-    Without it a density could grow without bound at whole numbers (Uria et al. 2013, NeurIPS).
-    """
-    counts = counts.astype(jnp.float32)
-    noisy = counts + jax.random.uniform(key, counts.shape)
-    # The sum of a large count and a number just below 1 may be rounded up to the next count.
-    return jnp.minimum(noisy, jnp.nextafter(counts + 1, counts))
-
-
 def stabilised(values: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Anscombe transform and its log-determinant.
 
     Parameters
     ----------
     values : array
-        Dequantised counts [count], ``[b, y, x, c]``, not negative.
+        Counts, with noise about them [count], ``[b, y, x, c]``, not negative.
 
     Returns
     -------
@@ -45,7 +33,7 @@ def stabilised(values: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def unstabilised(target: jax.Array) -> jax.Array:
-    """Undo `stabilised`: dequantised counts [count].
+    """Undo `stabilised`: counts with noise about them [count].
 
     A flow may draw what no count is transformed to; below the transform of 0 this is 0.
     """
@@ -89,23 +77,6 @@ def resized(features: jax.Array, height: int, width: int) -> jax.Array:
     return y
 
 
-def rrdb_features(network: nn.Module, params: Any, inputs: jax.Array) -> jax.Array:
-    """Features of an `xmm_jax.models.rrdb.RRDB` before its head, with its own weights.
-
-    Parameters
-    ----------
-    network, params, inputs
-        As for `rrdb_answer`.
-
-    Returns
-    -------
-    array
-        ``[b, y/s, x/s, filters]`` float32, s the network's ``unshuffle``; under `jax.jit` the head
-        is not computed.
-    """
-    return rrdb_answer(network, params, inputs)[1]
-
-
 def rrdb_answer(network: nn.Module, params: Any, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What an `xmm_jax.models.rrdb.RRDB` says, and its features before the head.
 
@@ -121,7 +92,7 @@ def rrdb_answer(network: nn.Module, params: Any, inputs: jax.Array) -> tuple[jax
     Returns
     -------
     outputs, features : array
-        As of the network, and as of `rrdb_features`.
+        As of the network; ``[b, y/s, x/s, filters]`` float32 before its head, s its ``unshuffle``.
     """
     names = ("conv_first", "trunk_conv")
     outputs, state = network.apply(
