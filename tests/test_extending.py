@@ -113,6 +113,18 @@ def test_recipes_touch_as_many_lines_as_the_page_says(package):
 
 
 @pytest.mark.slow
+def test_the_recipes_read_like_the_rest(package):
+    """By the tests of docstrings and architecture, and the linter."""
+    tests = ("test_docstrings.py", "test_architecture.py")
+    (package / "tests").mkdir()
+    for name in (*(f"tests/{test}" for test in tests), "tests/conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, package / name)
+    paths = [f"tests/{test}" for test in tests]
+    run_in(package, "-m", "pytest", "-n", "0", *paths, cwd=package)
+    run_in(package, "-m", "ruff", "check", "xmm_jax", cwd=package)
+
+
+@pytest.mark.slow
 def test_a_loss_and_a_network_are_trained_exported_and_used(package, tmp_path):
     records = write_small_records(tmp_path / "records")
     run_in(

@@ -33,7 +33,7 @@ def stabilised(values: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def unstabilised(target: jax.Array) -> jax.Array:
-    """Undo `stabilised`: counts with noise about them [count].
+    """Undo `stabilised`: counts with noise about them [count] of a target.
 
     A flow may draw what no count is transformed to; below the transform of 0 this is 0.
     """
