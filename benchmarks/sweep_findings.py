@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-HIGHER = ("PSNR", "SSIM", "MS_SSIM")
+from xmm_jax.sweeps.rank import is_higher
 
 
 def parse():
@@ -26,7 +26,7 @@ def by_value(trials, setting):
     """Score and place of the trials with each value of a setting."""
     groups = {}
     for trial in trials:
-        place = np.mean(list(places(trials, trial["point"]).values()))
+        place = np.mean(list(places(trials, trial).values()))
         groups.setdefault(trial["point"][setting], []).append((trial["score"], place))
     found = {value: np.array(rows) for value, rows in groups.items()}
     return {
@@ -41,23 +41,17 @@ def by_value(trials, setting):
     }
 
 
-def correlation(trials, setting, value_of):
-    """Pearson's, of the logarithm of a setting; NaN where it is no number."""
-    try:
-        values = np.log([float(trial["point"][setting]) for trial in trials])
-    except ValueError:
-        return float("nan")
-    return float(np.corrcoef(values, [value_of(trial) for trial in trials])[0, 1])
+def correlation(trials, setting):
+    """Pearson's, of the logarithm of a setting, a number, with the loss."""
+    values = np.log([float(trial["point"][setting]) for trial in trials])
+    return float(np.corrcoef(values, [trial["loss"] for trial in trials])[0, 1])
 
 
-def places(trials, point):
-    """Place of a trial in every figure, 1 the best."""
-    chosen = next((trial for trial in trials if trial["point"] == point), None)
-    if chosen is None:
-        return {}
+def places(trials, chosen):
+    """Place of one of the trials in every figure, 1 the best."""
     found = {}
     for name, own in chosen["figures"].items():
-        sign = -1 if name.split("/")[1] in HIGHER else 1
+        sign = -1 if is_higher(name) else 1
         better = [trial for trial in trials if sign * trial["figures"][name] < sign * own]
         found[name] = 1 + len(better)
     return found
@@ -68,17 +62,12 @@ def findings(trials):
     settings = [name for name in trials[0]["point"] if len({t["point"][name] for t in trials}) > 1]
     found = {"trials": len(trials), "values": {name: by_value(trials, name) for name in settings}}
     if "loss" in settings:
-        alone = sorted({t["point"]["loss"] for t in trials if "+" not in t["point"]["loss"]})
-        stretches = sorted({trial["point"]["network.stretch"] for trial in trials})
+        named = {f"{t['point']['network.stretch']}, {t['point']['loss']}": t for t in trials}
         found["places alone"] = {
-            f"{stretch}, {loss}": places(trials, {"network.stretch": stretch, "loss": loss})
-            for stretch in stretches
-            for loss in alone
+            name: places(trials, named[name]) for name in sorted(named) if "+" not in name
         }
     else:
-        found["correlation with loss"] = {
-            name: correlation(trials, name, lambda trial: trial["loss"]) for name in settings
-        }
+        found["correlation with loss"] = {name: correlation(trials, name) for name in settings}
     return found
 
 

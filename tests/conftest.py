@@ -19,7 +19,7 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # What is compiled twice in a session is compiled once; name a folder to keep it between sessions.
-OWN_CACHE = "XMM_JAX_COMPILE_CACHE" not in os.environ
+OWN_CACHE = not os.environ.get("XMM_JAX_COMPILE_CACHE")
 # The processes of pytest-xdist are started from here and share it.
 CACHE = os.environ.get("XMM_JAX_COMPILE_CACHE") or tempfile.mkdtemp(prefix="xmm_jax-xla-")
 os.environ["XMM_JAX_COMPILE_CACHE"] = CACHE

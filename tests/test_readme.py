@@ -3,12 +3,12 @@
 import importlib
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from shell_commands import commands, verb_and_flags
 
 from xmm_jax.__main__ import VERBS
 from xmm_jax.__main__ import main as run_verb
@@ -30,12 +30,6 @@ SETTINGS = {
 }
 
 
-def commands(text):
-    """Lines of the shell blocks of a page."""
-    lines = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
-    return [line.split("#")[0].strip() for line in lines.splitlines() if line.strip()]
-
-
 COMMANDS = commands(README)
 IN_DOCS = {
     command: page.name
@@ -43,14 +37,6 @@ IN_DOCS = {
     for command in commands(page.read_text())
     if command.startswith(("python -m xmm_jax.", "xmm-jax ")) and "--help" not in command
 }
-
-
-def verb_and_flags(command):
-    """``python -m xmm_jax.VERB ...`` or ``xmm-jax VERB ...``, None for other commands."""
-    words = shlex.split(command.split("&&")[-1])
-    if words[:2] == ["python", "-m"] and words[2].startswith("xmm_jax."):
-        return words[2].removeprefix("xmm_jax."), words[3:]
-    return (words[1], words[2:]) if words[0] == "xmm-jax" else None
 
 
 def test_there_are_exactly_two_set_up_commands():

@@ -1,8 +1,6 @@
 """Every command of the README, run as it stands, with smaller numbers where it takes hours."""
 
 import os
-import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,18 +9,14 @@ from pathlib import Path
 import archive_server
 import pytest
 from pps import make_pps
+from shell_commands import commands, verb_and_flags
 
 from xmm_jax.simulate import SimulateConfig, simulate
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line.split("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.strip() and "pip install" not in line
-]
+COMMANDS = [command for command in commands(README) if "pip install" not in command]
 FEW = "--steps=2 --eval_every=2 --eval_fields=1 --log_every=1"
 SMALLER = {
     "train --task=sr": f"{FEW} --network.size=tiny --crop=104 --batch_size=2",
@@ -37,12 +31,11 @@ OBSERVATION = "0852030101"
 
 def words_of(command):
     """What to run for a line of the README."""
-    words = shlex.split(command)
-    words = words[2:] if words[0] == "python" else ["xmm_jax", *words[1:]]
+    verb, flags = verb_and_flags(command)
     for start, smaller in SMALLER.items():
-        if " ".join(words).removeprefix("xmm_jax.").startswith(start):
-            words += shlex.split(smaller)
-    return [sys.executable, "-m", *words]
+        if " ".join([verb, *flags]).startswith(start):
+            flags += smaller.split()
+    return [sys.executable, "-m", f"xmm_jax.{verb}", *flags]
 
 
 def run(command, place, **environment):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_parallel import pairs
+from updates import steps
 
 from xmm_jax.adversarial_config import AdversarialConfig, AdversarialSettings
 from xmm_jax.config import NetworkConfig, OptimConfig
@@ -30,18 +31,6 @@ CONFIG = AdversarialConfig(
 
 def changed(**settings):
     return dataclasses.replace(CONFIG, adversarial=dataclasses.replace(SETTINGS, **settings))
-
-
-def steps(learner, number, *, batch, devices=1, kind="pmap", state=None):
-    """State and figures after some updates on one batch."""
-    mesh = make_mesh(devices)
-    step = spread(learner.update, mesh, kind=kind)
-    state = place_state(learner.start() if state is None else state, mesh)
-    rows = []
-    for _ in range(number):
-        state, out = step(state, place_batch(batch, mesh, kind=kind))
-        rows.append({name: float(value) for name, value in out.items()})
-    return jax.device_get(state), rows
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_records import write_small_records
 from test_parallel import pairs
+from updates import steps
 
 import xmm_jax
 from xmm_jax import train
@@ -19,7 +20,7 @@ from xmm_jax.flow_config import FlowConfig, FlowNetwork
 from xmm_jax.learners.flow import learn, noisy_pair, numbered
 from xmm_jax.log import read_metrics
 from xmm_jax.model import make_network
-from xmm_jax.parallel import make_mesh, place_batch, place_state, spread
+from xmm_jax.parallel import make_mesh, place_batch, spread
 from xmm_jax.presets import PRESETS, parse, read_config
 
 NET = ("--network.filters=4", "--network.blocks=1", "--network.steps=1", "--network.width=8")
@@ -77,13 +78,9 @@ def test_one_device_and_four_make_the_same_update():
     batch, ends = pairs(4, side=16), []
     batch["weight"][-1] = 0.5
     for count, kind in ((1, "shard_map"), (4, "pmap")):
-        mesh = make_mesh(count)
-        step = spread(learner.update, mesh, kind=kind)
-        state = place_state(learner.start(), mesh)
-        for _ in range(2):
-            state, out = step(state, place_batch(batch, mesh, kind=kind))
+        state, rows = steps(learner, 2, batch=batch, devices=count, kind=kind)
         assert int(state.started) == 1
-        ends.append((jax.device_get(state.params), float(out["loss"])))
+        ends.append((state.params, rows[-1]["loss"]))
     (one, loss), (four, again) = ends
     assert again == pytest.approx(loss, rel=1e-5)
     # Adam divides by the size of a gradient, however small, so that rounding is seen.

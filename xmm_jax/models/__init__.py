@@ -16,7 +16,7 @@ from xmm_jax.models.srflow import SRFlow
 
 Network = nn.Module | SRFlow
 NETWORKS: dict[str, Callable[..., Network]] = {"rrdb": RRDB, "flow": SRFlow}
-# What every network has: `build` names the first six. Flax adds the last two.
+# Attributes that are no settings of one network: those of all, how a scan runs, those of flax.
 COMMON = ("filters", "blocks", "upscale", "in_channels", "remat", "dtype", "unroll")
 FLAX = ("parent", "name")
 
