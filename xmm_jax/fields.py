@@ -24,6 +24,7 @@ from xmm_jax.config import TASKS, SimulatedConfig
 from xmm_jax.data.pairs import make_sample, pad_sample
 from xmm_jax.data.skymaps import read_sky_maps
 from xmm_jax.simulator.observe import build_optics, draw_pair, draw_truth
+from xmm_jax.simulator.repeatable import repeatable
 from xmm_jax.simulator.truth import Truth
 from xmm_jax.simulator.variations import AS_BUILT, VARIED
 
@@ -197,7 +198,7 @@ def catalogue(task: str, config: SimulatedConfig, *, seed: int = 0) -> Callable[
     optics, maps = jax.device_put(
         (build_optics(config.sky, upscale=TASKS[task].upscale), read_maps(config.maps))
     )
-    one = jax.jit(functools.partial(draw_truth, **_sky(config)))
+    one = repeatable(functools.partial(draw_truth, **_sky(config)))
     return lambda number: one(jax.random.fold_in(jax.random.key(seed), number), optics, maps=maps)
 
 
@@ -267,7 +268,7 @@ def _local_mesh(devices: int) -> Mesh:
 
 def _on_each(function: Callable[..., Pairs], mesh: Mesh, specs: Any) -> Callable[..., Pairs]:
     """One program for all devices: compiled once, not once for each."""
-    return jax.jit(
+    return repeatable(
         jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=_EACH, check_vma=False)
     )
 

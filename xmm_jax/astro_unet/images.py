@@ -21,6 +21,7 @@ from xmm_jax.data.splits import split_of
 from xmm_jax.errors import InputError
 from xmm_jax.fields import fingerprint
 from xmm_jax.numbered import DRAWN, FIRST, Numbered
+from xmm_jax.simulator.repeatable import repeatable
 from xmm_jax.simulator.starfield import draw_field
 
 IMAGES = "images.txt"
@@ -71,7 +72,7 @@ def draw_image(number: int, side: int) -> Image:
         [pixel].
     """
     key = jax.random.fold_in(jax.random.key(0), number)
-    found = jax.device_get(draw_field(key, side=side, band=number % 2))
+    found = jax.device_get(_drawing(side)(key, band=number % 2))
     return Image(
         f"field {number}",
         np.asarray(found.rate),
@@ -81,6 +82,11 @@ def draw_image(number: int, side: int) -> Image:
         float(found.sky_rate),
         np.asarray(found.truth),
     )
+
+
+@functools.cache
+def _drawing(side: int) -> Callable[..., Any]:
+    return repeatable(functools.partial(draw_field, side=side))
 
 
 def read_image(path: Path, *, cosmic_rays: bool) -> Image:

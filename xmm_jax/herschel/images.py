@@ -6,7 +6,7 @@ function of (seed, step).
 
 import functools
 import hashlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from xmm_jax.fields import fingerprint
 from xmm_jax.herschel.config import HerschelConfig
 from xmm_jax.herschel.region import Region, read_region
 from xmm_jax.numbered import DRAWN, FIRST, Numbered
+from xmm_jax.simulator.repeatable import repeatable
 from xmm_jax.simulator.submm import draw_field
 
 MAPS = "maps.txt"
@@ -42,7 +43,7 @@ def draw_region(number: int, config: HerschelConfig) -> Region:
         Side, clustering, kind of target.
     """
     key = jax.random.fold_in(jax.random.key(0), number)
-    field = jax.device_get(draw_field(key, side=config.side, clustering=config.clustering))
+    field = jax.device_get(_drawing(config.side)(key, clustering=config.clustering))
     observed = config.target_kind == "observed"
     live = field.flux > 0
     return Region(
@@ -53,6 +54,11 @@ def draw_region(number: int, config: HerschelConfig) -> Region:
         *(np.asarray(column)[live] for column in (field.x, field.y, field.flux)),
         both=False,
     )
+
+
+@functools.cache
+def _drawing(side: int) -> Callable[..., Any]:
+    return repeatable(functools.partial(draw_field, side=side))
 
 
 def find_data(config: HerschelConfig) -> str:
