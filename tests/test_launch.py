@@ -39,6 +39,13 @@ def test_scripts_are_clean(path):
     assert run(os.environ, "shellcheck", path).stdout == ""
 
 
+def test_the_container_is_clean():
+    if not shutil.which("hadolint"):
+        pytest.skip("needs hadolint")
+    done = run(os.environ, "hadolint", "--no-color", LAUNCH / "Dockerfile")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_local_passes_every_argument_on_as_it_is(programs):
     said = run(programs, LAUNCH / "local.sh", "--run=a b", "--task=sr").stdout.splitlines()
     assert said == ["python", "-m", "xmm_jax.train", "--run=a b", "--task=sr"]

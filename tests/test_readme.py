@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from shell_commands import commands, verb_and_flags
 
+import xmm_jax
 from xmm_jax.__main__ import VERBS
 from xmm_jax.__main__ import main as run_verb
 from xmm_jax.flags import parse_flags
@@ -75,6 +76,8 @@ def test_every_verb_is_in_the_readme_and_on_the_command_line(capsys):
         run_verb(["fly"])
     assert caught.value.code == 2
     assert "no verb 'fly'" in capsys.readouterr().err
+    run_verb(["--version"])
+    assert capsys.readouterr().out == f"{xmm_jax.__version__}\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)

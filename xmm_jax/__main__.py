@@ -4,6 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+import xmm_jax
+
 VERBS = {
     "simulate": "draw simulated observations as FITS images",
     "image": "make images of EPIC-pn event lists, fetched by OBS_ID",
@@ -18,14 +20,18 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one verb; without one, list them."""
+    """Run one verb; without one, list them; ``--version`` says which version this is."""
     args = list(sys.argv[1:] if argv is None else argv)
     verb = args[0].replace("-", "_") if args else "--help"
     if verb in VERBS:
         importlib.import_module(f"xmm_jax.{verb}").main(args[1:])
         return
-    usage = "usage: xmm-jax VERB [flags]; xmm-jax VERB --help for the flags of one\n\n" + "".join(
-        f"  {name:<17} {text}\n" for name, text in VERBS.items()
+    if verb in ("--version", "__version"):
+        sys.stdout.write(f"{xmm_jax.__version__}\n")
+        return
+    usage = (
+        "usage: xmm-jax VERB [flags]; xmm-jax VERB --help for the flags of one; --version\n\n"
+        + "".join(f"  {name:<17} {text}\n" for name, text in VERBS.items())
     )
     if verb in ("--help", "__help", "_h"):
         sys.stdout.write(usage)
