@@ -22,21 +22,20 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one verb; without one, list them; ``--version`` says which version this is."""
     args = list(sys.argv[1:] if argv is None else argv)
-    verb = args[0].replace("-", "_") if args else "--help"
+    asked = args[0] if args else "--help"
+    verb = asked.replace("-", "_")
     if verb in VERBS:
         importlib.import_module(f"xmm_jax.{verb}").main(args[1:])
         return
-    if verb in ("--version", "__version"):
+    if asked == "--version":
         sys.stdout.write(f"{xmm_jax.__version__}\n")
         return
-    usage = (
-        "usage: xmm-jax VERB [flags]; xmm-jax VERB --help for the flags of one; --version\n\n"
-        + "".join(f"  {name:<17} {text}\n" for name, text in VERBS.items())
-    )
-    if verb in ("--help", "__help", "_h"):
+    verbs = "".join(f"  {name:<17} {text}\n" for name, text in VERBS.items())
+    usage = f"usage: xmm-jax VERB [flags]; xmm-jax VERB --help; xmm-jax --version\n\n{verbs}"
+    if asked in ("--help", "-h"):
         sys.stdout.write(usage)
         return
-    sys.stderr.write(f"xmm-jax: error: no verb {args[0]!r}\n\n{usage}")
+    sys.stderr.write(f"xmm-jax: error: no verb {asked!r}\n\n{usage}")
     raise SystemExit(2)
 
 
