@@ -98,10 +98,10 @@ def test_catalogue_names_what_is_in_the_images(tmp_path):
 
 def test_bad_sky_maps_give_one_line(tmp_path, capsys):
     folder, out = tmp_path / "maps", tmp_path / "out"
-    assert str(folder) in fails([f"--sky={folder}", f"--out={out}"], capsys)
+    assert str(folder) in fails([f"--maps={folder}", f"--out={out}"], capsys)
     folder.mkdir()
     np.save(folder / "map.npy", np.full((32, 32), -1.0))
-    message = fails([f"--sky={folder}", f"--out={out}"], capsys)
+    message = fails([f"--maps={folder}", f"--out={out}"], capsys)
     assert "map.npy" in message
     assert not out.exists()
 
@@ -113,7 +113,7 @@ def test_sky_maps_are_what_is_seen(tmp_path):
     image = np.zeros((64, 64))
     image[30:34, 30:34] = 1.0
     np.save(maps / "box.npy", image)
-    simulate.main(["--task=dn", f"--sky={maps}", f"--out={tmp_path / 'out'}", "--preview=no"])
+    simulate.main(["--task=dn", f"--maps={maps}", f"--out={tmp_path / 'out'}", "--preview=no"])
     with fits.open(tmp_path / "out" / "sim-physical-0-000000_truth.fits.gz") as hdus:
         table = hdus["CATALOGUE"].data
     with fits.open(tmp_path / "out" / "sim-physical-0-000000_target.fits.gz") as hdus:

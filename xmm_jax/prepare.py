@@ -45,7 +45,7 @@ class SimulatorFlags:
     """Another detector in every field: dead and weak columns, bad pixels, exposures of the CCDs."""
     blends: float = 0.0
     """Share of the bright point sources that get a companion within 12", 0 to 1."""
-    sky: str = ""
+    maps: str = ""
     """Folder of sky maps (FITS, npy) to use as extended sources; empty: drawn ones."""
 
 
@@ -183,7 +183,6 @@ def find_simulated(config: PrepareConfig) -> SimulatedConfig:
     flags = dataclasses.asdict(config.simulator)
     simulated = SimulatedConfig(
         fields=config.n or 96,
-        maps=flags.pop("sky"),
         sky=flags.pop("preset"),
         exposure_ks=low,
         **flags,

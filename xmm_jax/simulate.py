@@ -53,7 +53,7 @@ class SimulateConfig:
     """Another detector in every field: dead and weak columns, bad pixels, exposures of the CCDs."""
     blends: float = 0.0
     """Share of the bright point sources that get a companion within 12", 0 to 1."""
-    sky: str = ""
+    maps: str = ""
     """Folder of sky maps (FITS, npy) to use as extended sources; empty: drawn ones."""
     preview: Literal["auto", "yes", "no"] = "auto"
     """Write preview.png; auto: if matplotlib is installed."""
@@ -119,7 +119,7 @@ def find_simulated(config: SimulateConfig) -> SimulatedConfig:
         filter=config.filter,
         varied=config.varied,
         blends=config.blends,
-        maps=config.sky,
+        maps=config.maps,
     )
     check_simulated(simulated)
     return simulated
