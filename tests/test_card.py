@@ -1,10 +1,12 @@
 """Scores on the card of a model, and a second training beside them."""
 
+import dataclasses
 import json
 
 import pytest
 
-from xmm_jax.card import FIGURES, compare_scores, scores_of
+from xmm_jax import load_model
+from xmm_jax.card import FIGURES, card, compare_scores, scores_of
 from xmm_jax.errors import InputError
 from xmm_jax.export import read_scores
 
@@ -43,6 +45,15 @@ def test_files_of_one_set_make_one_table(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(InputError, match="not metrics of `evaluate`"):
         read_scores([str(tmp_path / "x.json")])
+
+
+def test_the_card_shows_the_scores_it_was_given():
+    model = load_model("dn")
+    shown = card(dataclasses.replace(model, scores=scores_of(evaluation(run7=(40.0, 1.4)))))
+    assert "**20 simulated fields for dn, 012345**" in shown
+    assert "| | PSNR | bits |" in shown
+    assert "| this model | 40 | 1.4 |" in shown
+    assert "this model" not in card(dataclasses.replace(model, scores={}))
 
 
 @pytest.mark.parametrize(

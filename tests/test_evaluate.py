@@ -93,6 +93,17 @@ def test_a_folder_in_the_way(small, capsys):
     assert (small / "metrics.json").read_bytes() == before
 
 
+def test_nested_methods_are_tuned_where_the_target_holds_the_photons_of_the_input():
+    config = evaluate.EvaluateConfig(task="dn", protocol="nested", tune=1)
+    (sample,) = evaluate.fields_to_tune(config)
+    assert (sample["target"] >= sample["counts"]).all()
+    live = sample["valid"] & (sample["exposure"] > 0)
+    np.testing.assert_allclose(sample["target_exposure"][live] / sample["exposure"][live], 2.5)
+    # 20 ks, and 30 ks more of the same sky.
+    target, counts = (sample[name][live].sum() for name in ("target", "counts"))
+    assert target / counts == pytest.approx(2.5, rel=0.02)
+
+
 def test_json_knows_no_nan():
     assert plain({"a": [1.0, float("nan"), {"b": float("inf")}], "c": "x"}) == {
         "a": [1.0, None, {"b": None}],
