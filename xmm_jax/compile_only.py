@@ -115,15 +115,20 @@ def lower_step(config: RunConfig, mesh: Mesh, *, unroll: bool = False) -> Any:
     mesh : Mesh
         Devices.
     unroll : bool
-        Without the loops over blocks of the network and parts of the batch: the same work, and XLA
-        counts it all.
+        Without the loops over blocks of the network, parts of the batch and, on a CPU, rows of an
+        image: the same work as an accelerator does it, of which XLA counts all. Not to be run.
     """
     line = LINES[config.task]
     learner = line.learn(config, unroll=unroll)
-    pmap, share = config.parallel == "pmap", config.batch_size // mesh.size
-    batch = line.batch_shapes(config, (mesh.size, share) if pmap else (config.batch_size,))
-    update: Any = spread(learner.update, mesh, kind=config.parallel, donate=True)
-    return update.lower(jax.eval_shape(learner.start), batch)
+    # What `jax.pmap` makes can only be lowered for the devices that are there.
+    kind = "shard_map" if unroll else config.parallel
+    lead = (mesh.size, config.batch_size // mesh.size)
+    batch = line.batch_shapes(config, lead if kind == "pmap" else (config.batch_size,))
+    update: Any = spread(learner.update, mesh, kind=kind, donate=True)
+    given = jax.eval_shape(learner.start), batch
+    return (
+        update.trace(*given).lower(lowering_platforms=("tpu",)) if unroll else update.lower(*given)
+    )
 
 
 def _mib(size: float) -> str:

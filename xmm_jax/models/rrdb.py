@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xmm_jax.models.convolution import convolve
+
 SIZES = {"tiny": (8, 1), "small": (16, 2), "medium": (32, 2), "base": (32, 4), "large": (64, 8)}
 """Filters and blocks; base is the published network."""
 
@@ -82,7 +84,15 @@ def conv(filters: int, inputs: int, *, name: str, dtype: Any = None, last: bool 
     """
     bound = 1 / math.sqrt(inputs if last else 9 * inputs)
     init = _uniform(-bound, 1.01 * bound if last else bound)
-    return nn.Conv(filters, (3, 3), dtype=dtype, kernel_init=init, bias_init=init, name=name)
+    return nn.Conv(
+        filters,
+        (3, 3),
+        dtype=dtype,
+        kernel_init=init,
+        bias_init=init,
+        conv_general_dilated=convolve,
+        name=name,
+    )
 
 
 class DenseBlock(nn.Module):
