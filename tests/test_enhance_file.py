@@ -2,14 +2,20 @@
 
 import dataclasses
 import os
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from xmm_jax import enhance_file, load_model
+from xmm_jax.data.quiet import ONE_AT_A_TIME
 from xmm_jax.enhance_file import How, Job, is_there, load, mark_of, write
+from xmm_jax.enhancement import answer_alone
 from xmm_jax.errors import InputError
+from xmm_jax.instrument.camera import PN
 
 FORCED = How(force=True, support=False)
 
@@ -67,6 +73,40 @@ def test_the_folder_of_results_need_not_exist(job, model, tmp_path):
         "Ærø  1_input_wcs_DN.fits.gz",
         "Ærø  1_predict_wcs_DN.fits.gz",
     }
+
+
+def test_one_thread_at_a_time_silences_warnings(job, model, monkeypatch):
+    """Whoever does, astropy and matplotlib too: silence is one of the whole process."""
+    pytest.importorskip("matplotlib")
+    header = fits.getheader(job.path)
+    header.update(EXPOSURE=2e4, MJDREF=50814.0, RA_PNT=68.4, DEC_PNT=-13.3, PA_PNT=20.0)
+    header["DATE-OBS"], header["DATE-END"] = "2020-03-10T00:51:37", "2020-03-10T22:20:33"
+    for axis, zero in ((1, -17719.5), (2, -15079.5)):
+        header[f"CTYPE{axis}"], header[f"CRPIX{axis}"] = f"DET{'XY'[axis - 1]}", 1.0
+        header[f"CRVAL{axis}"], header[f"CDELT{axis}"] = zero, 80.0
+    counts = np.random.default_rng(0).poisson(0.05, PN.shape)
+    counts[200:203, 200:203] += 40
+    fits.writeto(job.path, counts.astype("i2"), header, overwrite=True)
+    how = How(force=True, compat=True, preview=True)
+    done, enter = [], warnings.catch_warnings.__enter__
+
+    def spy(self):
+        if threading.current_thread() is not threading.main_thread():
+            done.append(ONE_AT_A_TIME._is_owned())
+        return enter(self)
+
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(warnings.catch_warnings, "__enter__", spy)
+        loaded = pool.submit(load, job, model, how).result()
+        said = answer_alone(model, loaded.given, "jax")
+        row, _ = pool.submit(write, job, loaded, said, model, "dn", how).result()
+        monkeypatch.undo()
+    assert row.features > 0
+    with fits.open(job.output) as hdus:
+        assert {"MJD-OBS", "CD1_1", "CRPIX1L"} < set(hdus["RATE"].header)
+        assert len(hdus["SOURCES"].data) == row.features + row.erased
+    assert len(done) > 5
+    assert all(done)
 
 
 def test_maps_of_another_file(job, model, tmp_path):

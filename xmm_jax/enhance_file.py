@@ -15,6 +15,7 @@ from xmm_jax import __version__
 from xmm_jax.compat import write_compat
 from xmm_jax.data.fitsfile import BROKEN, in_tiles, read_image, write_fits
 from xmm_jax.data.observation import Observation, read_observation
+from xmm_jax.data.quiet import ONE_AT_A_TIME
 from xmm_jax.domain import compare
 from xmm_jax.enhancement import LEAST_SIDE, finish
 from xmm_jax.errors import InputError
@@ -228,7 +229,8 @@ def write(
         write_compat(job.path, folder, loaded.observation, result, model.task)
     if how.preview:
         picture = folder / f"{stem_of(job.output)}.png"
-        write_picture(picture, loaded.observation, result, job.path.name)
+        with ONE_AT_A_TIME:  # matplotlib is not made for threads
+            write_picture(picture, loaded.observation, result, job.path.name)
     # Last, because it is by this file that a job is known to be done.
     write_fits(job.output, in_tiles(hdus) if job.output.suffix == ".fz" else hdus)
     return _status(job, loaded, result, model.task), result

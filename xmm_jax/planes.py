@@ -32,6 +32,7 @@ from xmm_jax import __version__
 from xmm_jax.config import TASKS
 from xmm_jax.data.fitsfile import in_header
 from xmm_jax.data.observation import Observation
+from xmm_jax.data.quiet import ONE_AT_A_TIME
 from xmm_jax.data.wcs import regrid_header
 from xmm_jax.model import Model
 from xmm_jax.nddata import to_ccddata
@@ -158,8 +159,9 @@ def to_hdus(
 def _checks(observation: Observation, result: Enhanced, header: fits.Header) -> list[Any]:
     if result.support is None:
         return []
-    table = fits.table_to_hdu(to_table(result.support, wcs=observation.wcs))
-    table.name = "SOURCES"
+    with ONE_AT_A_TIME:
+        table = fits.table_to_hdu(to_table(result.support, wcs=observation.wcs))
+        table.name = "SOURCES"
     return [_image("RESIDUAL", np.float32(result.support.residual), header, "sigma"), table]
 
 

@@ -60,6 +60,15 @@ def test_truncated_plain(plain, keep):
     _one_line(plain, "truncated|not a readable|no two-dimensional")
 
 
+def test_truncated_after_the_images(tmp_path):
+    path = tmp_path / "a.fits"
+    table = fits.BinTableHDU.from_columns([fits.Column("PI", "J", array=np.arange(2000))])
+    fits.HDUList([fits.PrimaryHDU(IMAGE), table]).writeto(path)
+    np.testing.assert_array_equal(read_image(path).data, IMAGE)
+    path.write_bytes(path.read_bytes()[:-2880])
+    _one_line(path, "the file is truncated; fetch or make it again")
+
+
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.98])
 def test_truncated_gzip(tmp_path, share):
     path = tmp_path / "a.fits.gz"

@@ -113,7 +113,7 @@ def fit_wcs(
         note = "the events do not span the field, so no WCS can be fitted to them"
         return WcsFit(None, rms, len(pixel_xy), note)
     note = f"events scatter by {rms:.1f} arcsec about the WCS" if rms > GOOD_RMS_ARCSEC else ""
-    wcs = WCS(naxis=2)
+    wcs = WCS(naxis=2, fix=False)
     wcs.wcs.ctype, wcs.wcs.cunit = ["RA---TAN", "DEC--TAN"], ["deg", "deg"]
     wcs.wcs.crval, wcs.wcs.cd = centre, matrix
     wcs.wcs.crpix = 1 - np.linalg.solve(matrix, offset)

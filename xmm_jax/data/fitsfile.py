@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from xmm_jax.data.quiet import collected, quiet
+from xmm_jax.data.quiet import quiet
 from xmm_jax.errors import InputError
 
 # What astropy raises for files that are not FITS, cut short, or damaged inside the compression.
@@ -62,10 +62,12 @@ def read_image(path: str | Path) -> FitsImage:
     path = Path(path)
     check_file(path)
     try:
-        with collected() as caught, fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+        with quiet(), fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
             image = _first_image(hdus)
-        if any("truncated" in str(warning.message) for warning in caught):
-            raise EOFError("the file is truncated")
+            last: Any = hdus.fileinfo(-1)
+            size = last["file"].size  # 0 of a compressed file, whose own format knows its end
+            if size and last["datLoc"] + last["datSpan"] > size:
+                raise EOFError("the file is truncated")
     except BROKEN as error:
         raise unreadable(path, error) from None
     if isinstance(image, str):

@@ -5,6 +5,7 @@ s after adding (px, py) pixels at the low side maps pixel p to s (p + pad) - (s 
 without padding CRPIX becomes 2 CRPIX - 0.5.
 """
 
+import copy
 import re
 
 import numpy as np
@@ -13,7 +14,6 @@ from astropy.wcs import WCS
 from numpy.typing import ArrayLike
 
 from xmm_jax.data.fitsfile import number
-from xmm_jax.data.quiet import quiet
 
 DET_UNIT_ARCSEC = 0.05
 """Step of DETX and DETY [arcsec] (XMM-Newton Data Files Handbook)."""
@@ -124,7 +124,7 @@ def _pointing_wcs(header: fits.Header) -> WCS | None:
 
 def _tangent(centre: ArrayLike, pixel: ArrayLike, matrix: np.ndarray, header: fits.Header) -> WCS:
     """TAN projection with a CD matrix in the reference frame that the header names."""
-    wcs = WCS(naxis=2)
+    wcs = WCS(naxis=2, fix=False)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.crval = centre
@@ -155,7 +155,7 @@ def detector_wcs(header: fits.Header) -> WCS | None:
     for suffix in ("L", ""):
         names = [str(header.get(f"CTYPE{axis}{suffix}", "")).strip() for axis in (1, 2)]
         if names == ["DETX", "DETY"]:
-            wcs = WCS(naxis=2)
+            wcs = WCS(naxis=2, fix=False)
             wcs.wcs.ctype = names
             for field, default in (("crpix", 0.0), ("crval", 0.0), ("cdelt", 1.0)):
                 keys = (f"{field.upper()}{axis}{suffix}" for axis in (1, 2))
@@ -182,7 +182,8 @@ def regrid_wcs(wcs: WCS, *, pad: tuple[int, int] = (0, 0), upscale: int = 1) -> 
     WCS
         The same positions on the new grid.
     """
-    moved = wcs.deepcopy()
+    moved = WCS(naxis=2, fix=False)
+    moved.wcs = copy.deepcopy(wcs.wcs)
     moved.wcs.crpix = upscale * (wcs.wcs.crpix + np.asarray(pad)) - (upscale - 1) / 2
     if wcs.wcs.has_cd():
         moved.wcs.cd = wcs.wcs.cd / upscale
@@ -260,9 +261,9 @@ def _sky_cards(wcs: WCS, method: str) -> list[fits.Card]:
 
 def _epoch_cards(header: fits.Header) -> list[fits.Card]:
     """Dates as MJD: without them astropy fills them in and warns whenever the file is opened."""
-    with quiet():
-        core = WCS(header).wcs
-    cards = [fits.Card("DATEREF", core.dateref, "MJDREF as a date")] if core.dateref else []
+    core = WCS(header, fix=False).wcs
+    core.fix()
+    cards = [fits.Card("DATEREF", core.dateref, "MJDREF as a date")] if core.mjdref.any() else []
     dates = (
         ("MJD-OBS", core.mjdobs, "start of the exposure"),
         ("MJD-BEG", core.mjdbeg, "start of the good time"),
