@@ -35,7 +35,25 @@ def test_one_line(error, code, words, capsys):
     assert words in line
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), PermissionError(errno.EACCES, "denied", "/a")])
+def test_output_that_nobody_reads(monkeypatch, capsys):
+    @command
+    def main(argv=None):
+        print("a line", flush=True)
+
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        with pytest.raises(SystemExit) as left:
+            main([])
+        main([])  # goes nowhere, without complaint
+    assert left.value.code == 141
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), PermissionError(errno.EACCES, "denied", "/a"), BrokenPipeError()]
+)
 def test_anything_else_is_shown_as_it_is(error):
     with pytest.raises(type(error)):
         raising(error)([])

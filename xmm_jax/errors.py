@@ -7,6 +7,7 @@ can go wrong with the best input, a full disk among it, leaves with exit code 1.
 
 import errno
 import functools
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import NoReturn, Protocol
 # No space left on the device, quota of the user used up, file larger than allowed.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130  # what shells report for Ctrl-C: 128 + SIGINT
+UNREAD = 141  # and for output that nobody reads any more: 128 + SIGPIPE
 
 
 class Main(Protocol):
@@ -38,7 +40,8 @@ def command(main: Main) -> Main:
     """Turn an `InputError` of an entry point into one line on stderr and exit code 2.
 
     A `RunError` gives one line and exit code 1, and so does an `OSError` for want of space; Ctrl-C
-    gives one and exit code 130.
+    gives one and exit code 130. Where nobody reads the output any more (``| head``) it ends without
+    a word, with exit code 141.
 
     Parameters
     ----------
@@ -59,6 +62,10 @@ def command(main: Main) -> Main:
             _leave(main, str(error), 2)
         except RunError as error:
             _leave(main, str(error), 1)
+        except BrokenPipeError:
+            if not _unread():
+                raise
+            raise SystemExit(UNREAD) from None
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -67,6 +74,18 @@ def command(main: Main) -> Main:
             _leave(main, "interrupted", INTERRUPTED)
 
     return wrapped
+
+
+def _unread() -> bool:
+    """Whether nobody reads our output any more; what is still to be written then goes nowhere."""
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            gone = True
+    return gone
 
 
 def _leave(main: Main, text: str, code: int) -> NoReturn:
