@@ -35,10 +35,11 @@ def test_one_line(error, code, words, capsys):
     assert words in line
 
 
-def test_output_that_nobody_reads(monkeypatch, capsys):
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_output_that_nobody_reads(monkeypatch, capfd, lines):
     @command
     def main(argv=None):
-        print("a line", flush=True)
+        print("line\n" * lines, flush=True)
 
     ours, theirs = os.pipe()
     os.close(ours)
@@ -48,12 +49,12 @@ def test_output_that_nobody_reads(monkeypatch, capsys):
             main([])
         main([])  # goes nowhere, without complaint
     assert left.value.code == 141
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
     "error", [KeyError("x"), PermissionError(errno.EACCES, "denied", "/a"), BrokenPipeError()]
 )
-def test_anything_else_is_shown_as_it_is(error):
+def test_anything_else_is_shown_as_it_is(error, capfd):
     with pytest.raises(type(error)):
         raising(error)([])

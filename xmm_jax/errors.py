@@ -8,6 +8,7 @@ can go wrong with the best input, a full disk among it, leaves with exit code 1.
 import errno
 import functools
 import os
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,9 +81,9 @@ def _unread() -> bool:
     """Whether nobody reads our output any more; what is still to be written then goes nowhere."""
     gone = False
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
+        asked = select.poll()
+        asked.register(stream, select.POLLOUT)
+        if any(said & (select.POLLERR | select.POLLHUP) for _, said in asked.poll(0)):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             gone = True
     return gone
