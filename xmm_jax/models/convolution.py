@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-STRIP = 1024
+STRIP = 512
 """Pixels of a strip, of all images of a batch together: its copies fit into the cache of a core."""
 AXES = ("NHWC", "HWIO", "NHWC")
 

@@ -110,9 +110,20 @@ class DenseBlock(nn.Module):
         seen = x
         for i in range(1, 5):
             y = conv(self.filters, i * self.filters, name=f"conv{i}", dtype=self.dtype)(seen)
-            seen = jnp.concatenate([seen, nn.leaky_relu(y, SLOPE)], axis=-1)
+            seen = beside(seen, nn.leaky_relu(y, SLOPE))
         y = conv(self.filters, 5 * self.filters, name="conv5", dtype=self.dtype)(seen)
         return x + RESIDUAL * y
+
+
+def beside(maps: jax.Array, added: jax.Array) -> jax.Array:
+    """Channels of both, ``[b, y, x, k n]`` and ``[b, y, x, n]`` -> ``[b, y, x, (k + 1) n]``.
+
+    XLA:CPU joins the last axis on one core, and any other on all of them, twice as fast on two.
+    """
+    if jax.default_backend() != "cpu":
+        return jnp.concatenate([maps, added], -1)
+    parts = [part.reshape(*part.shape[:3], -1, added.shape[-1]) for part in (maps, added)]
+    return jnp.concatenate(parts, 3).reshape(*maps.shape[:3], -1)
 
 
 class Block(nn.Module):
