@@ -116,7 +116,7 @@ class DenseBlock(nn.Module):
 
 
 def beside(maps: jax.Array, added: jax.Array) -> jax.Array:
-    """Channels of both, ``[b, y, x, k n]`` and ``[b, y, x, n]`` -> ``[b, y, x, (k + 1) n]``.
+    """Channels of both, ``maps`` [b, y, x, k n] and ``added`` [b, y, x, n]: [b, y, x, (k + 1) n].
 
     XLA:CPU joins the last axis on one core, and any other on all of them, twice as fast on two.
     """
