@@ -93,6 +93,7 @@ def test_a_folder_in_the_way(small, capsys):
     assert (small / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_nested_methods_are_tuned_where_the_target_holds_the_photons_of_the_input():
     config = evaluate.EvaluateConfig(task="dn", protocol="nested", tune=1)
     (sample,) = evaluate.fields_to_tune(config)

@@ -108,6 +108,7 @@ def test_fresh_process_gives_the_same():
     assert done.stdout.decode().split() == digests([5, 2])
 
 
+@pytest.mark.slow
 def test_validation_fields_are_fields_of_their_own():
     config = parse([*STREAM, "--eval_fields=3", "--simulated.target_kind=observed"])
     batches = list(validation_batches(config, "stream"))

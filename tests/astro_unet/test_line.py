@@ -48,9 +48,10 @@ def test_published_noise_shares_its_zeros(batch):
     ("loss", "network"),
     [
         ("l1", UNetConfig(filters=2)),
-        (
+        pytest.param(
             "l2+kl+perceptual:0.1",
             UNetConfig(filters=2, ratio="none", bands=2, segmentation=True, form="residual"),
+            marks=pytest.mark.slow,
         ),
     ],
 )

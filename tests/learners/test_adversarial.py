@@ -53,6 +53,7 @@ def test_without_its_weight_the_generator_learns_as_without_a_discriminator(batc
     assert int(found.step) == 3
 
 
+@pytest.mark.slow
 def test_the_discriminator_learns_what_a_still_generator_makes(batch):
     config = changed(pixel_weight=0.5, feature_weight=2.0)
     config = dataclasses.replace(config, optim=OptimConfig(learning_rate=1e-12))
@@ -66,7 +67,7 @@ def test_the_discriminator_learns_what_a_still_generator_makes(batch):
     assert means  # running statistics have been taken along
 
 
-@pytest.mark.parametrize("kind", ["relativistic", "plain"])
+@pytest.mark.parametrize("kind", ["relativistic", pytest.param("plain", marks=pytest.mark.slow)])
 def test_the_generator_learns_to_deceive_a_still_discriminator(batch, kind):
     config = changed(kind=kind, learning_rate=1e-12, pixel_weight=0.0, feature_weight=0.0)
     _, rows = steps(learn(config), 30, batch=batch)
@@ -90,6 +91,7 @@ def test_four_devices_do_what_one_does(batch):
     jax.tree.map(close, by_pmap.statistics, one.statistics)
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(batch):
     """Batch normalisation sees the padding, so only what has none is compared: features, pixels."""
     padded = {name: np.concatenate([value, value[:2]]) for name, value in batch.items()}
