@@ -38,10 +38,11 @@ class FlowConfig(Config):
 
     preset: Literal["flow"] = "flow"
     """flow: the density of all images that fit (docs/flow.md); gives other flags their defaults."""
+    init_from: str = ""
+    """Run or model folder of a trained RRDB, which stays as it is, or of a flow to go on with.
+    Empty: an RRDB of random weights, which stays so too."""
     loss: Literal["likelihood"] = "likelihood"
     """What is learned: the likelihood of the target [bit/pixel]."""
-    freeze: float = 0.5
-    """Share of the steps, the first ones, in which an RRDB from --init_from stays as it is."""
     network: FlowNetwork = FlowNetwork()
 
 
@@ -64,8 +65,6 @@ def check_flow(config: FlowConfig, *, multiple: int) -> None:
     for name in ("levels", "steps", "width"):
         if getattr(network, name) < 1:
             raise InputError(f"--network.{name} must be at least 1, got {getattr(network, name)}")
-    if not 0 <= config.freeze <= 1:
-        raise InputError(f"--freeze={config.freeze:g}: a share of the steps, 0 to 1")
     if not (0 <= network.noise <= 1 and 0 <= network.grain <= 1 and network.noise + network.grain):
         raise InputError(
             f"--network.noise={network.noise:g} and --network.grain={network.grain:g}: "

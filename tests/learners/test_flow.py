@@ -70,6 +70,19 @@ def test_stopped_and_resumed_is_the_same_to_the_last_bit(run, records, tmp_path,
     jax.tree.map(np.testing.assert_array_equal, *weights)
 
 
+def test_the_rrdb_stays_as_it_is():
+    """It states the width of the noise: learned, it would make the noise small, not the error."""
+    learner = learn(parse([*FLAGS, "--crop=16", "--optim.weight_decay=0.1"]))
+    state, _ = steps(learner, 2, batch=pairs(4, side=16))
+    before, used = learner.start().params, learner.weights(state)
+    jax.tree.map(np.testing.assert_array_equal, state.params["features"], before["features"])
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3)  # of the average
+    jax.tree.map(close, used["features"], before["features"])
+    assert jax.tree.structure(used) == jax.tree.structure(state.params)
+    apart = jax.tree.map(lambda a, b: float(abs(a - b).max()), used["flow"], state.params["flow"])
+    assert max(jax.tree.leaves(apart)) > 0  # the average is used
+
+
 @pytest.mark.slow
 @pytest.mark.multidevice
 def test_one_device_and_four_make_the_same_update():

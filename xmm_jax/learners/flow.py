@@ -1,5 +1,9 @@
 """Learning the density of all images that fit an input, by its likelihood.
 
+The RRDB, whose image and widths the flow begins from, stays as it is. It also states the width of
+the noise about the target: by the likelihood it would learn to make that noise ever smaller, and
+forget its image (docs/flow.md has the figures).
+
 The noise about the target of an example follows from the seed, the step, and the number of the
 example in the batch of all devices, so that neither stopping nor the number of devices changes it.
 """
@@ -61,7 +65,6 @@ def learn(config: FlowConfig, *, unroll: bool = False) -> Learner:
     check_flow(config, multiple=network.multiple)
     optimiser = make_optimiser(config.optim, steps=config.steps)
     parts = 1 if unroll else config.accumulate
-    free_from = round(config.freeze * config.steps) if config.init_from else 0
 
     def start() -> FlowState:
         params = init(jax.random.key(config.seed), network, config.network.in_channels)
@@ -88,11 +91,13 @@ def learn(config: FlowConfig, *, unroll: bool = False) -> Learner:
             TrainState(state.step, params, opt_state),
             batch,
             objective=lambda params, part: bits(
-                key, freed(params, state.step >= free_from), part, network=network, scale=scale
+                key, holding(params, params), part, network=network, scale=scale
             ),
             optimiser=optimiser,
             accumulate=parts,
         )
+        # Without a gradient there would still be --optim.weight_decay.
+        after = after._replace(params=holding(after.params, state.params))
         return FlowState(*after, started=jnp.ones_like(state.started)), metrics
 
     return Learner(start, adopt, step, used_params, evaluation(config.seed, network, scale))
@@ -205,12 +210,9 @@ def started_with(
     return network.start(params, counts, inputs, blur)
 
 
-def freed(params: Any, free: jax.Array) -> Any:
-    """Weights ``params``; those of the RRDB have a gradient only if ``free`` (a scalar) is true."""
-    features = jax.tree.map(
-        lambda leaf: jnp.where(free, leaf, jax.lax.stop_gradient(leaf)), params["features"]
-    )
-    return params | {"features": features}
+def holding(params: Any, others: Any) -> Any:
+    """Weights ``params``, but the RRDB that of the weights ``others``, and not to be learned."""
+    return params | {"features": jax.lax.stop_gradient(others["features"])}
 
 
 def numbered(batch: Batch) -> dict[str, Any]:
