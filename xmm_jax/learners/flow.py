@@ -79,6 +79,9 @@ def learn(config: FlowConfig, *, unroll: bool = False) -> Learner:
         key = jax.random.fold_in(noise_key(config.seed, TRAINING), state.step)
         batch = numbered(batch)
 
+        def still(params: Any) -> Any:
+            return params | {"features": state.params["features"]}
+
         def fit() -> tuple[Any, Any]:
             params = started_with(key, state.params, batch, network=network, scale=scale)
             # Moments and averages are those of the new weights.
@@ -91,13 +94,13 @@ def learn(config: FlowConfig, *, unroll: bool = False) -> Learner:
             TrainState(state.step, params, opt_state),
             batch,
             objective=lambda params, part: bits(
-                key, holding(params, params), part, network=network, scale=scale
+                key, still(params), part, network=network, scale=scale
             ),
             optimiser=optimiser,
             accumulate=parts,
         )
         # Without a gradient there would still be --optim.weight_decay.
-        after = after._replace(params=holding(after.params, state.params))
+        after = after._replace(params=still(after.params))
         return FlowState(*after, started=jnp.ones_like(state.started)), metrics
 
     return Learner(start, adopt, step, used_params, evaluation(config.seed, network, scale))
@@ -208,11 +211,6 @@ def started_with(
     whole = {name: jax.lax.all_gather(batch[name], AXIS, tiled=True) for name in names}
     inputs, counts, blur, _ = noisy_pair(key, whole, network=network, scale=scale)
     return network.start(params, counts, inputs, blur)
-
-
-def holding(params: Any, others: Any) -> Any:
-    """Weights ``params``, but the RRDB that of the weights ``others``, and not to be learned."""
-    return params | {"features": jax.lax.stop_gradient(others["features"])}
 
 
 def numbered(batch: Batch) -> dict[str, Any]:
